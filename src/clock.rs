@@ -1,0 +1,74 @@
+//! Injected time: the only file that reads the machine's clocks.
+//!
+//! Durations and deadlines use [`Clock::instant`], which is tokio's clock so that tests can pause
+//! it; wall-clock milliseconds are for log lines, token expiry and journal stamps. Decisions that
+//! replicas share never use either: scripts read the store's own time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// A source of time, cheap to clone.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System,
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The machine's clocks.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A wall clock that stands still at `epoch_ms` until [`Clock::advance_ms`] moves it (tests, simulator).
+    #[must_use]
+    pub fn manual(epoch_ms: i64) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(epoch_ms))))
+    }
+
+    /// Wall-clock time in milliseconds since the Unix epoch.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+    pub fn epoch_ms(&self) -> i64 {
+        match &self.0 {
+            Source::System => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+            Source::Manual(now) => now.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Monotonic time; follows tokio's paused clock in tests.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
+    pub fn instant(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now()
+    }
+
+    /// Moves a manual clock forward by `ms`; a system clock ignores it.
+    pub fn advance_ms(&self, ms: i64) {
+        if let Source::Manual(now) = &self.0 {
+            now.fetch_add(ms, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::System => "Clock(system)",
+            Source::Manual(_) => "Clock(manual)",
+        })
+    }
+}

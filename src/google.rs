@@ -1,0 +1,3 @@
+//! Wire types of Google's `generateContent` family and of the Cloud Code envelope around it.
+
+pub mod model;
