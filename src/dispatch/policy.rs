@@ -142,7 +142,11 @@ pub fn next(history: &History, failure: &Failure, limits: &Limits) -> Step {
         FailureClass::Client => Step::Fail,
         FailureClass::Blocked { .. } => Step::AnswerRefusal,
         FailureClass::Unauthorized => {
-            if budget_left && !history.refreshed_token { Step::RefreshToken } else { another_account }
+            if budget_left && !history.refreshed_token {
+                Step::RefreshToken
+            } else {
+                another_account
+            }
         }
         FailureClass::CredentialRevoked
         | FailureClass::Banned
@@ -248,11 +252,7 @@ mod tests {
             ("transient 401", failure(FailureClass::Unauthorized), vec![RefreshToken, NextAccount]),
             ("revoked", failure(FailureClass::CredentialRevoked), vec![NextAccount]),
             ("banned", failure(FailureClass::Banned), vec![NextAccount]),
-            (
-                "verification",
-                failure(FailureClass::VerificationRequired { url: None }),
-                vec![NextAccount],
-            ),
+            ("verification", failure(FailureClass::VerificationRequired { url: None }), vec![NextAccount]),
             ("other 403", failure(FailureClass::Forbidden), vec![NextEndpoint, NextAccount]),
             ("404", failure(FailureClass::NotFound), vec![NextEndpoint, NextAccount]),
             ("429, 600 ms", limited(Some(600)), vec![same(600), same(600), same(600), NextAccount]),
@@ -273,11 +273,7 @@ mod tests {
             ("connect", transport(TransportKind::Connect), vec![NextEndpoint, NextAccount]),
             ("cut before the first event", transport(TransportKind::Reset), vec![NextEndpoint, NextAccount]),
             ("empty", failure(FailureClass::Empty), vec![same(500), same(1000), AnswerEmpty]),
-            (
-                "blocked",
-                failure(FailureClass::Blocked { reason: "SAFETY".into() }),
-                vec![AnswerRefusal],
-            ),
+            ("blocked", failure(FailureClass::Blocked { reason: "SAFETY".into() }), vec![AnswerRefusal]),
         ] {
             assert_eq!(steps(&failure), expected, "{row}");
         }
@@ -285,8 +281,13 @@ mod tests {
 
     #[test]
     fn a_second_account_that_does_not_know_the_model_is_the_last() {
-        let history =
-            History { attempts: 2, calls: 4, moved_endpoint: true, not_found_accounts: 1, ..History::default() };
+        let history = History {
+            attempts: 2,
+            calls: 4,
+            moved_endpoint: true,
+            not_found_accounts: 1,
+            ..History::default()
+        };
         assert_eq!(next(&history, &failure(FailureClass::NotFound), &limits()), Step::Fail);
     }
 
