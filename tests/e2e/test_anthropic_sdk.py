@@ -1,0 +1,140 @@
+"""The official Python client against the built gateway."""
+
+import base64
+import time
+
+import anthropic
+import pytest
+
+from conftest import CLAUDE, GEMINI, PLAIN
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "Current weather in a city",
+    "input_schema": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "unit": {"anyOf": [{"enum": ["C", "F"]}, {"type": "null"}]}},
+        "required": ["city"],
+    },
+}
+# One grey pixel.
+PNG = base64.b64encode(
+    bytes.fromhex(
+        "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+        "0000000a49444154789c6368000000820081dd436af40000000049454e44ae426082"
+    )
+).decode()
+
+
+@pytest.fixture
+def client(gateway):
+    return anthropic.Anthropic(base_url=gateway.url, api_key="test-key", max_retries=0)
+
+
+@pytest.mark.parametrize("model", [PLAIN, CLAUDE, GEMINI])
+def test_create(client, model):
+    message = client.messages.create(
+        model=model, max_tokens=2000, messages=[{"role": "user", "content": "Say hello to the gateway"}]
+    )
+    assert message.type == "message" and message.role == "assistant"
+    assert message.stop_reason == "end_turn"
+    assert any(block.type == "text" and block.text for block in message.content)
+    assert message.usage.input_tokens > 0 and message.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize("model", [PLAIN, CLAUDE, GEMINI])
+def test_stream_helper_gives_the_same_message_as_its_events(client, model):
+    with client.messages.stream(
+        model=model, max_tokens=2000, messages=[{"role": "user", "content": "Say hello in a stream"}]
+    ) as stream:
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text == "".join(block.text for block in final.content if block.type == "text") != ""
+    assert final.stop_reason == "end_turn" and final.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize("model", [PLAIN, CLAUDE, GEMINI])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_tool_loop(client, model, streaming):
+    def turn(messages):
+        arguments = dict(model=model, max_tokens=4000, tools=[WEATHER], messages=messages)
+        if not streaming:
+            return client.messages.create(**arguments)
+        with client.messages.stream(**arguments) as stream:
+            return stream.get_final_message()
+
+    messages = [{"role": "user", "content": 'tool:get_weather {"city":"Oslo"}'}]
+    first = turn(messages)
+    assert first.stop_reason == "tool_use"
+    call = next(block for block in first.content if block.type == "tool_use")
+    assert call.name == "get_weather" and call.input == {"city": "Oslo"}
+
+    messages += [
+        {"role": "assistant", "content": first.content},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": "7 degrees, rain"}]}
+            ],
+        },
+    ]
+    second = turn(messages)
+    assert second.stop_reason == "end_turn"
+    assert "7 degrees" in "".join(block.text for block in second.content if block.type == "text")
+
+
+def test_thinking_is_returned_with_its_signature_and_taken_back(client):
+    messages = [{"role": "user", "content": "think about prime numbers"}]
+    arguments = dict(model=CLAUDE, max_tokens=8000, thinking={"type": "enabled", "budget_tokens": 2000})
+    first = client.messages.create(messages=messages, **arguments)
+    thought = next(block for block in first.content if block.type == "thinking")
+    assert thought.thinking and len(thought.signature) >= 50
+    messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": "and now?"}]
+    assert client.messages.create(messages=messages, **arguments).content
+
+
+@pytest.mark.parametrize("model", [PLAIN, CLAUDE, GEMINI])
+def test_images(client, model):
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+    message = client.messages.create(
+        model=model,
+        max_tokens=2000,
+        messages=[{"role": "user", "content": [image, {"type": "text", "text": "What do you see?"}]}],
+    )
+    assert "image/png" in "".join(block.text for block in message.content if block.type == "text")
+
+
+def test_errors_are_the_clients_own_classes(client, gateway):
+    with pytest.raises(anthropic.AuthenticationError):
+        anthropic.Anthropic(base_url=gateway.url, api_key="wrong", max_retries=0).messages.create(
+            model=PLAIN, max_tokens=10, messages=[{"role": "user", "content": "x"}]
+        )
+    with pytest.raises(anthropic.BadRequestError) as error:
+        client.messages.create(model=PLAIN, max_tokens=10, messages=[{"role": "user", "content": 3}])
+    assert "messages.0.content" in str(error.value)
+    with pytest.raises(anthropic.BadRequestError) as error:
+        client.messages.create(model="no-such-model", max_tokens=10, messages=[{"role": "user", "content": "x"}])
+    assert "no-such-model" in str(error.value)
+    with pytest.raises(anthropic.NotFoundError):
+        client.models.retrieve("no-such-model")
+
+
+def test_models_and_token_count(client):
+    models = {model.id: model for model in client.models.list()}
+    assert {CLAUDE, GEMINI, PLAIN} <= set(models) and models[CLAUDE].display_name
+    count = client.messages.count_tokens(model=PLAIN, messages=[{"role": "user", "content": "How long is this?"}])
+    assert 1 <= count.input_tokens <= 50
+
+
+def test_aborting_a_stream_closes_the_upstream_connection(client, simulator):
+    simulator.post("/sim/reset-recorder")
+    with client.messages.stream(
+        model=PLAIN, max_tokens=4000, messages=[{"role": "user", "content": "SIM:drip please talk slowly"}]
+    ) as stream:
+        for text in stream.text_stream:
+            assert text
+            break
+    aborted = time.monotonic()
+    seen = simulator.get("/sim/wait?event=disconnect&timeout_ms=5000")
+    assert seen.get("seen") is True
+    assert time.monotonic() - aborted < 1.0
