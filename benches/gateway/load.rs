@@ -1,0 +1,128 @@
+//! The client: HTTP/1.1 keep-alive connections, each sending the same request again and again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// Where requests go.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+}
+
+/// One request, ready to be sent any number of times.
+#[derive(Clone)]
+pub(crate) struct Load(Arc<Shape>);
+
+struct Shape {
+    target: Target,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+/// What one run saw.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    pub(crate) elapsed: Duration,
+    /// Time to the first byte of the body, per request.
+    pub(crate) first_byte: Vec<Duration>,
+    /// Time to the last byte, per request.
+    pub(crate) total: Vec<Duration>,
+}
+
+impl Load {
+    pub(crate) fn new(target: Target, headers: Vec<(&'static str, String)>, body: Bytes) -> Self {
+        Self(Arc::new(Shape { target, headers, body }))
+    }
+
+    /// Sends requests over `connections` for `duration`; every answer must be a 200.
+    pub(crate) async fn run(&self, connections: usize, duration: Duration) -> Result<Outcome> {
+        let begun = now();
+        let mut tasks = JoinSet::new();
+        for _ in 0..connections {
+            let load = self.clone();
+            tasks.spawn(async move {
+                let mut sender = load.connect().await?;
+                let (mut first, mut total) = (Vec::new(), Vec::new());
+                while begun.elapsed() < duration {
+                    let sent = now();
+                    let mut body = load.send(&mut sender).await?;
+                    let mut seen = false;
+                    while let Some(frame) = body.frame().await {
+                        frame?;
+                        if !seen {
+                            first.push(sent.elapsed());
+                            seen = true;
+                        }
+                    }
+                    total.push(sent.elapsed());
+                }
+                anyhow::Ok((first, total))
+            });
+        }
+        let mut outcome = Outcome::default();
+        while let Some(done) = tasks.join_next().await {
+            let (first, total) = done??;
+            outcome.requests += total.len() as u64;
+            outcome.first_byte.extend(first);
+            outcome.total.extend(total);
+        }
+        outcome.elapsed = begun.elapsed();
+        Ok(outcome)
+    }
+
+    /// Opens `count` streams and reads the first bytes of each; they stay open while the result lives.
+    pub(crate) async fn hold(&self, count: usize) -> Result<Vec<(SendRequest<Full<Bytes>>, Incoming)>> {
+        let mut held = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut sender = self.connect().await?;
+            let mut body = self.send(&mut sender).await?;
+            body.frame().await.context("the stream ended at once")??;
+            held.push((sender, body));
+        }
+        Ok(held)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
+        let stream = TcpStream::connect(self.0.target.address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        drop(tokio::task::spawn(connection));
+        Ok(sender)
+    }
+
+    async fn send(&self, sender: &mut SendRequest<Full<Bytes>>) -> Result<Incoming> {
+        let shape = &self.0;
+        let mut request = Request::post(&shape.target.path)
+            .header("host", shape.target.address.to_string())
+            .header("content-type", "application/json");
+        for (name, value) in &shape.headers {
+            request = request.header(*name, value);
+        }
+        let answer = sender.send_request(request.body(Full::new(shape.body.clone()))?).await?;
+        let status = answer.status();
+        let body = answer.into_body();
+        if !status.is_success() {
+            let text = body.collect().await?.to_bytes();
+            ensure!(false, "{} answered {status}: {}", shape.target.path, String::from_utf8_lossy(&text));
+            unreachable!("ensure has returned");
+        }
+        Ok(body)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

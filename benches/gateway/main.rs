@@ -1,0 +1,108 @@
+//! `make bench`: the gateway beside a bare relay, on one machine, with one client.
+//!
+//! Three processes are started: the simulator, a relay that passes bytes through unchanged, and the gateway.
+//! Rounds alternate between relay and gateway, so that whatever else the machine does hits both; what is
+//! printed are ratios of medians with their spread. Absolute figures belong to the machine they were taken on.
+
+mod body;
+mod load;
+mod process;
+mod relay;
+mod report;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use self::load::{Load, Target};
+use self::process::{Child, Setup};
+use self::report::{Case, Report, Sample};
+
+/// Keep-alive connections of the client.
+const CONNECTIONS: usize = 16;
+/// Streams held open at once when their memory is measured.
+const OPEN_STREAMS: usize = 256;
+
+/// How long everything takes.
+struct Effort {
+    rounds: usize,
+    warm_up: Duration,
+    measure: Duration,
+}
+
+fn main() -> Result<()> {
+    if let Some(upstream) = relay::role() {
+        return relay::run(&upstream);
+    }
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let effort = if quick {
+        Effort { rounds: 3, warm_up: Duration::from_millis(500), measure: Duration::from_secs(2) }
+    } else {
+        Effort { rounds: 5, warm_up: Duration::from_secs(1), measure: Duration::from_secs(5) }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&effort))
+}
+
+async fn run(effort: &Effort) -> Result<()> {
+    let setup = Setup::start().await?;
+    let mut report = Report::new(&setup)?;
+    for case in Case::all() {
+        let relay_load = setup.relay_load(&case)?;
+        let gateway_load = setup.gateway_load(&case);
+        let (mut relay, mut gateway) = (Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            relay.push(round(effort, &setup.relay, &relay_load).await?);
+            gateway.push(round(effort, &setup.gateway, &gateway_load).await?);
+        }
+        report.add(&case, &relay, &gateway);
+    }
+    let streams = Case::open_streams();
+    let relay = memory_per_stream(&setup.relay, &setup.relay_load(&streams)?).await?;
+    let gateway = memory_per_stream(&setup.gateway, &setup.gateway_load(&streams)).await?;
+    report.open_streams(OPEN_STREAMS, relay, gateway);
+    report.print()
+}
+
+/// One warm-up and one measurement of one target.
+async fn round(effort: &Effort, child: &Child, load: &Load) -> Result<Sample> {
+    load.run(CONNECTIONS, effort.warm_up).await?;
+    let before = child.cpu_seconds()?;
+    let outcome = load.run(CONNECTIONS, effort.measure).await?;
+    let cpu = child.cpu_seconds()? - before;
+    Ok(Sample::new(&outcome, cpu))
+}
+
+/// Resident kilobytes that one open stream costs beyond the idle process.
+async fn memory_per_stream(child: &Child, load: &Load) -> Result<f64> {
+    let before = child.resident_kib()?;
+    let held = load.hold(OPEN_STREAMS).await?;
+    let during = child.resident_kib()?;
+    drop(held);
+    #[expect(clippy::cast_precision_loss, reason = "kilobytes of one process")]
+    Ok((during.saturating_sub(before)) as f64 / OPEN_STREAMS as f64)
+}
+
+impl Setup {
+    fn relay_load(&self, case: &Case) -> Result<Load> {
+        let body = body::upstream(case, &self.project)?;
+        Ok(Load::new(
+            Target { address: self.relay.address, path: "/v1internal:streamGenerateContent?alt=sse".into() },
+            vec![
+                ("authorization", format!("Bearer {}", self.access_token)),
+                ("accept", "text/event-stream".into()),
+                ("user-agent", "antigravity/2.0.3 linux/x64".into()),
+                ("x-machine-session-id", body::SESSION.into()),
+            ],
+            body,
+        ))
+    }
+
+    fn gateway_load(&self, case: &Case) -> Load {
+        Load::new(
+            Target { address: self.gateway.address, path: "/v1/messages?beta=true".into() },
+            vec![("x-api-key", process::API_KEY.into()), ("anthropic-version", "2023-06-01".into())],
+            body::messages(case),
+        )
+    }
+}

@@ -1,0 +1,173 @@
+//! Ratios with their spread, as a table and as JSON.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::load::Outcome;
+use crate::process::Setup;
+
+/// One combination of request and answer. The simulator's `bench` scenario ties the answer to the model.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) model: &'static str,
+    pub(crate) large: bool,
+}
+
+impl Case {
+    pub(crate) fn all() -> Vec<Self> {
+        let case = |name, model, large| Self { name, model, large };
+        vec![
+            case("1 kB, 20 chunks, burst", "gemini-2.5-flash", false),
+            case("1 kB, 20 chunks, flushed", "gemini-3-flash", false),
+            case("120 kB, 20 chunks, burst", "gemini-2.5-flash", true),
+            case("120 kB, 20 chunks, flushed", "gemini-3-flash", true),
+            case("1 kB, 2,000 chunks, burst", "claude-sonnet-4-6", false),
+        ]
+    }
+
+    pub(crate) fn open_streams() -> Self {
+        Self { name: "open streams", model: "gemini-3.1-pro-high", large: false }
+    }
+}
+
+/// One measured round.
+pub(crate) struct Sample {
+    requests_per_second: f64,
+    cpu_micros: f64,
+    p50: f64,
+    p99: f64,
+    first_byte_p50: f64,
+}
+
+impl Sample {
+    #[expect(clippy::cast_precision_loss, reason = "counts of one round")]
+    pub(crate) fn new(outcome: &Outcome, cpu_seconds: f64) -> Self {
+        let requests = outcome.requests.max(1) as f64;
+        Self {
+            requests_per_second: requests / outcome.elapsed.as_secs_f64(),
+            cpu_micros: cpu_seconds * 1e6 / requests,
+            p50: percentile(&outcome.total, 0.5),
+            p99: percentile(&outcome.total, 0.99),
+            first_byte_p50: percentile(&outcome.first_byte, 0.5),
+        }
+    }
+}
+
+/// Milliseconds below which the given share of `times` lies.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an index into the times of one round"
+)]
+fn percentile(times: &[Duration], share: f64) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let at = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+/// Median, lowest and highest of a figure over the rounds.
+#[derive(Clone, Copy)]
+struct Spread {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn of(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> Self {
+        let mut values: Vec<f64> = samples.iter().map(figure).collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or_default();
+        Self { median: at(values.len() / 2), low: at(0), high: at(values.len().saturating_sub(1)) }
+    }
+
+    fn json(self) -> Value {
+        json!({"median": self.median, "low": self.low, "high": self.high})
+    }
+}
+
+/// Collects cases and prints them together.
+pub(crate) struct Report {
+    text: String,
+    cases: Vec<Value>,
+    process: Value,
+    streams: Value,
+}
+
+impl Report {
+    pub(crate) fn new(setup: &Setup) -> Result<Self> {
+        let binary_bytes = std::fs::metadata(setup.gateway_binary)?.len();
+        let process = json!({
+            "idle_resident_kib": setup.idle_kib,
+            "start_ms": setup.gateway.ready_after.as_secs_f64() * 1e3,
+            "binary_bytes": binary_bytes,
+        });
+        let mut text = String::new();
+        writeln!(
+            text,
+            "gateway: idle {} kB resident, ready after {:.0} ms, binary {:.1} MB\n",
+            setup.idle_kib,
+            setup.gateway.ready_after.as_secs_f64() * 1e3,
+            f64::from(u32::try_from(binary_bytes / 1024)?) / 1024.0,
+        )?;
+        writeln!(
+            text,
+            "{:<28} {:>22} {:>15} {:>22} {:>20} {:>18}",
+            "case", "CPU µs/request", "CPU ratio", "requests/s", "p50 / p99 ms", "first byte p50 ms"
+        )?;
+        Ok(Self { text, cases: Vec::new(), process, streams: Value::Null })
+    }
+
+    pub(crate) fn add(&mut self, case: &Case, relay: &[Sample], gateway: &[Sample]) {
+        let ratios: Vec<f64> =
+            relay.iter().zip(gateway).map(|(relay, gateway)| gateway.cpu_micros / relay.cpu_micros).collect();
+        let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = ratios.iter().copied().fold(0.0, f64::max);
+        for (who, samples) in [("relay", relay), ("gateway", gateway)] {
+            let of = |figure: fn(&Sample) -> f64| Spread::of(samples, figure);
+            let (cpu, rate) = (of(|s| s.cpu_micros), of(|s| s.requests_per_second));
+            let (p50, p99, first) = (of(|s| s.p50), of(|s| s.p99), of(|s| s.first_byte_p50));
+            let ratio = if who == "gateway" {
+                let relay_cpu = Spread::of(relay, |s| s.cpu_micros);
+                format!("{:.2} ({low:.2}-{high:.2})", cpu.median / relay_cpu.median)
+            } else {
+                "1".into()
+            };
+            let _ = writeln!(
+                self.text,
+                "{:<28} {:>22} {:>15} {:>22} {:>20} {:>18}",
+                if who == "relay" { case.name.to_owned() } else { format!("  {who}") },
+                format!("{:.0} ({:.0}-{:.0})", cpu.median, cpu.low, cpu.high),
+                ratio,
+                format!("{:.0} ({:.0}-{:.0})", rate.median, rate.low, rate.high),
+                format!("{:.2} / {:.2}", p50.median, p99.median),
+                format!("{:.2}", first.median),
+            );
+            self.cases.push(json!({
+                "case": case.name, "process": who, "cpu_micros": cpu.json(), "requests_per_second": rate.json(),
+                "p50_ms": p50.json(), "p99_ms": p99.json(), "first_byte_p50_ms": first.json(),
+            }));
+        }
+    }
+
+    pub(crate) fn open_streams(&mut self, count: usize, relay_kib: f64, gateway_kib: f64) {
+        let _ = writeln!(
+            self.text,
+            "\n{count} open streams: relay {relay_kib:.0} kB each, gateway {gateway_kib:.0} kB each"
+        );
+        self.streams = json!({"streams": count, "relay_kib": relay_kib, "gateway_kib": gateway_kib});
+    }
+
+    #[expect(clippy::print_stdout, reason = "the report is what a bench is for")]
+    pub(crate) fn print(self) -> Result<()> {
+        println!("{}", self.text);
+        let json = json!({"process": self.process, "cases": self.cases, "open_streams": self.streams});
+        println!("{}", serde_json::to_string(&json)?);
+        Ok(())
+    }
+}
