@@ -1,0 +1,94 @@
+//! The stream to the client, once its first event exists.
+//!
+//! From here on nothing is retried: a failure ends the stream with `event: error`, and a client that goes
+//! away drops this state, which closes the upstream connection and settles the attempt as cancelled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+
+use super::attempt::Attempt;
+use super::error::DispatchError;
+use super::reading::{Progress, Reading};
+use super::signatures::Memory;
+use crate::account::settlement::Outcome;
+use crate::anthropic::event::{error_frame, ping_frame};
+use crate::format::stream::SseSink;
+
+/// Longest wait for the store to take the signatures of an answer before its last event is sent
+/// (`design.md` §1, invariant 6); after that the write goes on by itself.
+const SIGNATURE_WAIT: Duration = Duration::from_millis(250);
+
+/// Everything a stream in flight owns.
+pub(super) struct Live {
+    pub(super) reading: Reading,
+    pub(super) attempt: Attempt,
+    pub(super) memory: Memory,
+    pub(super) sink: SseSink,
+    pub(super) keepalive: Duration,
+    pub(super) model: Arc<str>,
+}
+
+enum State {
+    /// Events wait in the sink; the answer may or may not be complete.
+    Begun(Box<Live>, Progress),
+    Open(Box<Live>),
+    Done,
+}
+
+impl Live {
+    /// The frames from the first event on. `progress` tells whether the upstream has finished already.
+    pub(super) fn into_frames(self, progress: Progress) -> BoxStream<'static, Bytes> {
+        unfold(State::Begun(Box::new(self), progress), |state| async move {
+            match state {
+                State::Begun(live, Progress::Complete) => Some(live.complete().await),
+                State::Begun(mut live, Progress::Open) => {
+                    live.memory.learn(live.reading.converter());
+                    let frames = live.sink.take();
+                    Some((frames, State::Open(live)))
+                }
+                State::Open(live) => Some(live.next().await),
+                State::Done => None,
+            }
+        })
+        .boxed()
+    }
+
+    /// Frames for the next bytes of the upstream, or a ping after a silence.
+    async fn next(mut self: Box<Self>) -> (Bytes, State) {
+        loop {
+            let advanced = tokio::time::timeout(self.keepalive, self.reading.advance(&mut self.sink)).await;
+            match advanced {
+                Err(_silence) => return (ping_frame(), State::Open(self)),
+                Ok(Ok(Progress::Open)) => {
+                    self.memory.learn(self.reading.converter());
+                    if !self.sink.is_empty() {
+                        let frames = self.sink.take();
+                        return (frames, State::Open(self));
+                    }
+                }
+                Ok(Ok(Progress::Complete)) => return self.complete().await,
+                Ok(Err(failure)) => {
+                    let mut frames = self.sink.take().to_vec();
+                    let outcome = Outcome::of_failure(&failure);
+                    let error = DispatchError::Upstream { model: self.model.to_string(), failure };
+                    frames.extend_from_slice(&error_frame(error.answer().kind, &error.to_string()));
+                    self.attempt.usage(self.reading.converter().usage());
+                    self.attempt.finish(outcome);
+                    return (frames.into(), State::Done);
+                }
+            }
+        }
+    }
+
+    /// The last frames, sent only after the signatures can be found by every replica.
+    async fn complete(mut self: Box<Self>) -> (Bytes, State) {
+        self.memory.learn(self.reading.converter());
+        self.memory.settled_within(SIGNATURE_WAIT).await;
+        self.attempt.usage(self.reading.converter().usage());
+        self.attempt.finish(Outcome::Success);
+        (self.sink.take(), State::Done)
+    }
+}
