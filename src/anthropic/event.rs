@@ -11,8 +11,9 @@ use super::usage::Usage;
 
 /// One event, borrowed from whatever produced it.
 ///
-/// Events come in the order of the protocol: one `MessageStart`; per block one `BlockStart`, any number of `Delta`s, one
-/// `BlockStop`, indices counting up from 0 and one block open at a time; one `MessageDelta`; one `MessageStop`.
+/// Events come in the order of the protocol: one `MessageStart`; per block one `BlockStart`, any number of
+/// `Delta`s, one
+/// `BlockStop`, indices counting up from 0, one block open at a time; one `MessageDelta`; one `MessageStop`.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// `message_start`. Output tokens are written as 0, whatever `usage` says.
@@ -99,14 +100,23 @@ pub trait Sink {
 }
 
 /// Writes each event as a frame `event: <type>` LF `data: <JSON>` LF LF into one buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SseSink(BytesMut);
 
+impl Default for SseSink {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SseSink {
+    /// One allocation serves some twenty frames, also across calls of [`take`](Self::take).
+    const CAPACITY: usize = 4_096;
+
     /// An empty sink.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self(BytesMut::with_capacity(Self::CAPACITY))
     }
 
     /// Whether there is nothing to send.

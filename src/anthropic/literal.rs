@@ -1,7 +1,7 @@
 //! JSON text that travels as it is: string literals and whole values copied from one document into another.
 //!
-//! Copying a literal instead of decoding and encoding it is what makes a text delta cheap. It is safe inside an SSE line,
-//! since a JSON string cannot contain a raw line break.
+//! Copying a literal instead of decoding and encoding it is what makes a text delta cheap. It is safe inside
+//! an SSE line, since a JSON string cannot contain a raw line break.
 
 use std::borrow::Cow;
 
@@ -66,7 +66,8 @@ impl<'a> Literal<'a> {
     }
 }
 
-/// `json` without white space between its tokens and without halves of surrogate pairs; borrowed when there are none.
+/// `json` without white space between its tokens and without halves of surrogate pairs; borrowed when there are
+/// none.
 ///
 /// `json` must be valid JSON. Numbers, escapes and the order of keys stay as they are.
 #[must_use]
@@ -151,8 +152,8 @@ fn string_end(json: &[u8], start: usize) -> usize {
     json.len()
 }
 
-/// `json` with every escaped half of a surrogate pair replaced by U+FFFD. A half is valid JSON grammar but no text: strict
-/// parsers refuse the whole document for it.
+/// `json` with every escaped half of a surrogate pair replaced by U+FFFD. A half is valid JSON grammar but no
+/// text: strict parsers refuse the whole document for it.
 fn whole_surrogates(json: &str) -> Cow<'_, str> {
     let Some(mut half) = lone_surrogate(json.as_bytes(), 0) else { return Cow::Borrowed(json) };
     let mut whole = String::with_capacity(json.len());

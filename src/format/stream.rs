@@ -1,10 +1,12 @@
 //! Upstream answer -> Anthropic events: one state machine for streams and for whole answers.
 //!
-//! Chunks of a stream, or one whole answer, go into [`StreamConverter::push`]; the events go to a [`Sink`], which writes
-//! server-sent frames ([`SseSink`]) or folds them into the message object ([`MessageSink`]). Source: spec `conversion.md`
-//! §8–§10, §12 and §13.
+//! Chunks of a stream, or one whole answer, go into [`StreamConverter::push`]; the events go to a [`Sink`],
+//! which writes server-sent frames ([`SseSink`]) or folds them into the message object ([`MessageSink`]).
+//! Source: spec `conversion.md` §8–§10, §12 and §13.
 
+mod fault;
 mod ids;
+mod learned;
 mod no_answer;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+pub use self::fault::StreamFault;
 pub use self::ids::MessageIds;
+pub use self::learned::{Learned, LearnedKind};
 pub use self::no_answer::{NO_ANSWER, no_answer};
 pub use crate::anthropic::event::{Sink, SseSink};
 pub use crate::anthropic::message::{MessageSink, StopReason};
@@ -23,7 +27,7 @@ pub use crate::anthropic::usage::Usage;
 
 use crate::anthropic::event::{Block, Delta, Event};
 use crate::anthropic::literal::{Literal, compact};
-use crate::google::model::{Family, ModelId};
+use crate::google::model::ModelId;
 use crate::google::response::{
     Chunk, Count, ErrorHead, FinishReason, FunctionCall, InlineData, Part, UsageMetadata,
 };
@@ -33,7 +37,8 @@ const MIN_SIGNATURE_LENGTH: usize = 50;
 
 /// The names the client gave its tools.
 pub trait OriginalNames: Send + Sync {
-    /// The client's name of the tool that was declared upstream as `clean`; `clean` itself when nothing was changed.
+    /// The client's name of the tool that was declared upstream as `clean`; `clean` itself when nothing was
+    /// changed.
     fn raw<'a>(&'a self, clean: &'a str) -> &'a str;
 }
 
@@ -42,76 +47,6 @@ impl OriginalNames for () {
     fn raw<'a>(&'a self, clean: &'a str) -> &'a str {
         clean
     }
-}
-
-/// Why the answer cannot be converted any further. What was handed out before stands.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StreamFault {
-    /// The answer ended without any content.
-    #[error("the upstream's answer is empty")]
-    Empty,
-    /// The prompt was refused; `reason` is the upstream's enum value such as `SAFETY`.
-    #[error("the upstream refused the prompt ({reason})")]
-    Blocked {
-        /// The upstream's enum value.
-        reason: String,
-    },
-    /// An error object where a chunk should be, in spite of status 200.
-    #[error("the upstream sent an error inside its answer")]
-    Upstream {
-        /// The whole chunk, for classification.
-        body: Bytes,
-        /// The HTTP status that the error stands for.
-        code: Option<u16>,
-    },
-    /// The chunk is not JSON, or not of the shape of an answer.
-    #[error("the upstream's answer cannot be read: {defect} at line {line}, column {column}")]
-    Malformed {
-        /// What is wrong; never a piece of the answer.
-        defect: &'static str,
-        /// Line within the chunk, from 1.
-        line: usize,
-        /// Column within the line, from 1.
-        column: usize,
-    },
-}
-
-impl From<serde_json::Error> for StreamFault {
-    fn from(error: serde_json::Error) -> Self {
-        use serde_json::error::Category;
-        let defect = match error.classify() {
-            Category::Eof => "cut off",
-            Category::Data => "a value of an unexpected type",
-            Category::Syntax | Category::Io => "not JSON",
-        };
-        Self::Malformed { defect, line: error.line(), column: error.column() }
-    }
-}
-
-/// A signature seen in an answer, to be remembered before the client can send it back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Learned {
-    /// What it signs.
-    pub kind: LearnedKind,
-    /// The family of the model that produced it.
-    pub family: Family,
-}
-
-/// What a signature signs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LearnedKind {
-    /// A thinking block.
-    Thinking {
-        /// The signature.
-        signature: String,
-    },
-    /// A tool call.
-    Tool {
-        /// The id under which the client knows the call.
-        id: String,
-        /// The signature.
-        signature: String,
-    },
 }
 
 /// The state machine. One per answer.
@@ -189,7 +124,8 @@ impl StreamConverter {
         }
     }
 
-    /// Converts the payload of one upstream event, or a whole answer. Blank payloads and `[DONE]` are skipped.
+    /// Converts the payload of one upstream event, or a whole answer. Blank payloads and `[DONE]` are
+    /// skipped.
     ///
     /// A chunk that is refused has produced no event.
     pub fn push(&mut self, data: &[u8], out: &mut impl Sink) -> Result<(), StreamFault> {
@@ -239,8 +175,9 @@ impl StreamConverter {
 
     /// Ends the message after the upstream's regular end, with or without a finish reason.
     ///
-    /// Without content it is [`StreamFault::Empty`], except when the upstream said why there is none: an answer that was
-    /// withheld, or whose tokens all went into thinking, is a message without blocks; asking again would not help.
+    /// Without content it is [`StreamFault::Empty`], except when the upstream said why there is none: an
+    /// answer that was withheld, or whose tokens all went into thinking, is a message without blocks; asking
+    /// again would not help.
     pub fn finish(&mut self, out: &mut impl Sink) -> Result<(), StreamFault> {
         match self.phase {
             Phase::Finished => return Ok(()),
@@ -276,7 +213,8 @@ impl StreamConverter {
         }
     }
 
-    /// The stop reason of the message if it ended now: a call outweighs all else, no reason at all is `end_turn`.
+    /// The stop reason of the message if it ended now: a call outweighs all else, no reason at all is
+    /// `end_turn`.
     #[must_use]
     pub fn stop_reason(&self) -> StopReason {
         if self.called_tool { StopReason::ToolUse } else { self.ended.unwrap_or(StopReason::EndTurn) }
@@ -287,7 +225,8 @@ impl StreamConverter {
         std::mem::take(&mut self.learned)
     }
 
-    /// A part may hold text beside a call or an image: nothing of it is dropped. The signature belongs to the call then.
+    /// A part may hold text beside a call or an image: nothing of it is dropped. The signature belongs to the
+    /// call then.
     fn part(&mut self, part: &Part<'_>, out: &mut impl Sink) {
         let signature = part.thought_signature.and_then(Literal::from_raw);
         let (of_thought, of_call) =

@@ -1,7 +1,8 @@
 //! One `GenerateContentResponse`, bare or in the Cloud Code envelope, read without copying any text.
 //!
-//! Strings stay JSON literals of the document ([`RawValue`]): most of them travel to the client unchanged. Only what the
-//! conversion uses is read; unknown fields are skipped. Source: spec `conversion.md` §8.1, §9.1.
+//! Strings stay JSON literals of the document ([`RawValue`]): most of them travel to the client unchanged.
+//! Only what the conversion uses is read; unknown fields are skipped. Source: spec `conversion.md` §8.1,
+//! §9.1.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -171,7 +172,8 @@ pub struct UsageMetadata {
     pub thoughts_token_count: Count,
 }
 
-/// A count; JSON numbers, decimal strings (how 64-bit integers are written) and `null` are taken, negatives count as 0.
+/// A count; JSON numbers, decimal strings (how 64-bit integers are written) and `null` are taken, negatives
+/// count as 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count(pub u64);
 
@@ -211,8 +213,8 @@ pub enum FinishReason {
     Stop,
     /// `MAX_TOKENS`.
     MaxTokens,
-    /// The content was withheld: `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`, `MODEL_ARMOR` and
-    /// their `IMAGE_` forms.
+    /// The content was withheld: `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`,
+    /// `MODEL_ARMOR` and their `IMAGE_` forms.
     Withheld,
     /// Anything else, `MALFORMED_FUNCTION_CALL` among them.
     Other,

@@ -14,15 +14,16 @@ pub struct EventTooLarge {
     pub limit: usize,
 }
 
-/// Incremental decoder: [`push`](Self::push) bytes, then take payloads with [`next`](Self::next) until it yields none.
+/// Incremental decoder: [`push`](Self::push) bytes, then take payloads with [`next`](Self::next) until it
+/// yields none.
 ///
 /// - Lines end in LF or CRLF; a byte order mark at the start is skipped.
 /// - Several `data` lines of one event are joined with LF; an event without data is no event.
 /// - Comments and all other fields are ignored.
 /// - After [`finish`](Self::finish) a last event that lacks its blank line, or even its LF, is delivered too.
 ///
-/// Work is linear in the bytes pushed: each byte is searched for a line end once. Memory is bounded by the limit plus
-/// the largest chunk pushed.
+/// Work is linear in the bytes pushed: each byte is searched for a line end once. Memory is bounded by the
+/// limit plus the largest chunk pushed.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -58,8 +59,8 @@ enum State {
 }
 
 impl Decoder {
-    /// A decoder that refuses events of more than `max_event_bytes`, counted from the start of the first data line to the
-    /// LF that dispatches the event.
+    /// A decoder that refuses events of more than `max_event_bytes`, counted from the start of the first data
+    /// line to the LF that dispatches the event.
     #[must_use]
     pub fn new(max_event_bytes: usize) -> Self {
         Self {
@@ -74,7 +75,8 @@ impl Decoder {
         }
     }
 
-    /// Adds bytes as they came from the network. Take all payloads that are ready before the next call, else they pile up.
+    /// Adds bytes as they came from the network. Take all payloads that are ready before the next call, else
+    /// they pile up.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.state == State::Failed {
             return;
@@ -91,7 +93,8 @@ impl Decoder {
         }
     }
 
-    /// The payload of the next complete event, or `None` when more bytes are needed. After an error there is nothing more.
+    /// The payload of the next complete event, or `None` when more bytes are needed. After an error there is
+    /// nothing more.
     #[expect(clippy::should_implement_trait, reason = "the payload is lent from the buffer, not copied")]
     pub fn next(&mut self) -> Option<Result<&[u8], EventTooLarge>> {
         if self.state == State::Failed {

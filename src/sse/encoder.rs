@@ -3,10 +3,10 @@
 use bytes::{BufMut, BytesMut};
 use memchr::memchr_iter;
 
-/// Appends one event to `out`: an `event:` line when `name` is given, one `data:` line per line of `data`, and the
-/// blank line that dispatches it.
+/// Appends one event to `out`: an `event:` line when `name` is given, one `data:` line per line of `data`,
+/// and the blank line that dispatches it.
 ///
-/// `name` must not contain a line break; what stands after one would be read as another field, so it is cut there.
+/// A line break in `name` would begin another field, so the name is cut there.
 pub fn encode(name: Option<&str>, data: &[u8], out: &mut BytesMut) {
     out.reserve(data.len() + 32);
     if let Some(name) = name.and_then(|name| name.lines().next()) {

@@ -29,18 +29,18 @@ fn signature(letter: char) -> String {
 }
 
 fn convert(model: &str, chunks: &[Value]) -> Outcome {
-    convert_named(model, chunks, Arc::new(()))
+    let payloads: Vec<String> = chunks.iter().map(Value::to_string).collect();
+    convert_raw(model, &payloads.iter().map(String::as_bytes).collect::<Vec<_>>())
 }
 
-fn convert_named(model: &str, chunks: &[Value], names: Arc<dyn OriginalNames>) -> Outcome {
-    let payloads: Vec<String> = chunks.iter().map(Value::to_string).collect();
-    convert_raw(model, &payloads.iter().map(String::as_bytes).collect::<Vec<_>>(), names)
+fn convert_raw(model: &str, payloads: &[&[u8]]) -> Outcome {
+    let names: Arc<dyn OriginalNames> = Arc::new(());
+    convert_named(model, payloads, &names)
 }
 
 /// Runs the chunks into each kind of sink.
-fn convert_raw(model: &str, payloads: &[&[u8]], names: Arc<dyn OriginalNames>) -> Outcome {
-    let converter =
-        || StreamConverter::new(ModelId::new(model), Arc::clone(&names), MessageIds::new([1; 32]));
+fn convert_named(model: &str, payloads: &[&[u8]], names: &Arc<dyn OriginalNames>) -> Outcome {
+    let converter = || StreamConverter::new(ModelId::new(model), Arc::clone(names), MessageIds::new([1; 32]));
     let (mut streaming, mut sse) = (converter(), SseSink::new());
     let fault = run(&mut streaming, payloads, &mut sse).err();
     let (mut folding, mut message) = (converter(), MessageSink::new());

@@ -102,7 +102,7 @@ fn signatures_count_their_decoded_length() {
             r#"{{"candidates":[{{"content":{{"parts":[{{"thought":true,"text":"t","thoughtSignature":"{}\u003d"}}]}}}}]}}"#,
             "s".repeat(length - 1)
         );
-        let outcome = convert_raw(GEMINI, &[json.as_bytes()], Arc::new(()));
+        let outcome = convert_raw(GEMINI, &[json.as_bytes()]);
         assert_eq!(outcome.learned.len(), learnt);
         let wanted = if learnt == 1 { "s".repeat(length - 1) + "=" } else { String::new() };
         assert_eq!(outcome.message.unwrap()["content"][0]["signature"], wanted);
@@ -149,7 +149,8 @@ fn w11_names_are_mapped_back() {
         }
     }
     let calls = json!([{"functionCall": {"name": "a_b"}}, {"functionCall": {"name": "other"}}]);
-    let outcome = convert_named(GEMINI, &[parts(&calls)], Arc::new(Renamed));
+    let names: Arc<dyn OriginalNames> = Arc::new(Renamed);
+    let outcome = convert_named(GEMINI, &[parts(&calls).to_string().as_bytes()], &names);
     let message = outcome.message.unwrap();
     assert_eq!(message["content"][0]["name"], "a.b");
     assert_eq!(message["content"][1]["name"], "other");
@@ -158,7 +159,7 @@ fn w11_names_are_mapped_back() {
 #[test]
 fn t22_arguments_keep_their_order_and_digits() {
     let chunk = "{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\",\"args\":\n{ \"b\" : 12345678901234567890123,\n \"10\": \"x  y\\u003c\", \"a\": 1.50 }}}]}}]}";
-    let outcome = convert_raw(GEMINI, &[chunk.as_bytes()], Arc::new(()));
+    let outcome = convert_raw(GEMINI, &[chunk.as_bytes()]);
     let delta = outcome.events.iter().find(|event| event["type"] == "content_block_delta").unwrap();
     assert_eq!(
         delta["delta"]["partial_json"],
@@ -168,7 +169,7 @@ fn t22_arguments_keep_their_order_and_digits() {
         let chunk = format!(
             "{{\"candidates\":[{{\"content\":{{\"parts\":[{{\"functionCall\":{{\"name\":\"f\",\"args\":{args}}}}}]}}}}]}}"
         );
-        let outcome = convert_raw(GEMINI, &[chunk.as_bytes()], Arc::new(()));
+        let outcome = convert_raw(GEMINI, &[chunk.as_bytes()]);
         assert_eq!(outcome.message.unwrap()["content"][0]["input"], json!({}));
     }
 }
@@ -261,7 +262,7 @@ fn w29_w30_w38_usage() {
 #[test]
 fn payloads_that_are_no_answer() {
     let good = br#"{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#;
-    let outcome = convert_raw(GEMINI, &[b"", b" \r\n", good, b"[DONE]"], Arc::new(()));
+    let outcome = convert_raw(GEMINI, &[b"", b" \r\n", good, b"[DONE]"]);
     assert_eq!(outcome.fault, None);
 
     for (payload, defect) in [
@@ -270,7 +271,7 @@ fn payloads_that_are_no_answer() {
         (br#"{"candidates":{"content":1}}"#, "a value of an unexpected type"),
         (b"5", "a value of an unexpected type"),
     ] {
-        let outcome = convert_raw(GEMINI, &[good, payload], Arc::new(()));
+        let outcome = convert_raw(GEMINI, &[good, payload]);
         assert!(
             matches!(outcome.fault, Some(StreamFault::Malformed { defect: found, .. }) if found == defect),
             "{outcome:?}"
@@ -284,7 +285,6 @@ fn bytes_that_are_no_text_are_replaced() {
     let outcome = convert_raw(
         GEMINI,
         &[b"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\xffb\\ud800\"}]}}]}"],
-        Arc::new(()),
     );
     assert_eq!(outcome.message.unwrap()["content"][0]["text"], "a\u{fffd}b\u{fffd}");
 }
@@ -327,4 +327,12 @@ fn the_stand_in_for_no_answer() {
     assert_eq!(fold(&frames(&sse.take())), message);
     assert_eq!(message["content"], json!([{"type": "text", "text": NO_ANSWER}]));
     assert_eq!((&message["stop_reason"], &message["model"]), (&json!("end_turn"), &json!(GEMINI)));
+}
+
+#[test]
+fn a_converter_can_be_held_across_awaits() {
+    fn movable<T: Send>() {}
+    movable::<StreamConverter>();
+    movable::<SseSink>();
+    movable::<MessageSink>();
 }

@@ -1,4 +1,5 @@
-//! The vectors `N*` and `E*`. They were taken from the reference; each test says where the answer is better (`W…`).
+//! The vectors `N*` and `E*`. They were taken from the reference; each test says where the answer is better
+//! (`W…`).
 
 use serde_json::{Value, json};
 
@@ -44,8 +45,8 @@ fn message_delta(reason: &str, input: u64, output: u64, cached: u64) -> Value {
         "cache_creation_input_tokens": 0}})
 }
 
-/// Neighbouring texts are joined (W28), a call means `tool_use` (W31), thoughts are counted (W30), and a signature too short
-/// to be taken back is not handed out, as in streaming (T25).
+/// Neighbouring texts are joined (W28), a call means `tool_use` (W31), thoughts are counted (W30), and a
+/// signature too short to be taken back is not handed out, as in streaming (T25).
 #[test]
 fn n1_whole_answer() {
     let sig_g = signature('g');
