@@ -1,1 +1,7 @@
-//! (placeholder)
+//! Wire types of the Anthropic Messages API.
+
+pub mod error;
+pub mod event;
+pub mod literal;
+pub mod message;
+pub mod usage;

@@ -1,1 +1,3 @@
-//! (placeholder)
+//! Pure conversion between the Messages API and `generateContent`.
+
+pub mod stream;

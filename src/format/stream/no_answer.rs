@@ -1,0 +1,23 @@
+//! What the client gets when the upstream stayed silent through all retries.
+
+use crate::anthropic::event::{Block, Delta, Event, Sink};
+use crate::anthropic::literal::Literal;
+use crate::anthropic::message::StopReason;
+use crate::anthropic::usage::Usage;
+use crate::google::model::ModelId;
+
+use super::MessageIds;
+
+/// The text of the stand-in answer.
+pub const NO_ANSWER: &str = "[No response after retries - please try again]";
+
+/// Writes a complete message that says there was no answer (spec `conversion.md` §10); its counts are 0.
+pub fn no_answer(model: &ModelId, ids: &MessageIds, out: &mut impl Sink) {
+    let usage = Usage::default();
+    out.event(Event::MessageStart { id: &ids.message(), model: model.as_str(), usage });
+    out.event(Event::BlockStart { index: 0, block: Block::Text });
+    out.event(Event::Delta { index: 0, delta: Delta::Text(&Literal::encode(NO_ANSWER)) });
+    out.event(Event::BlockStop { index: 0 });
+    out.event(Event::MessageDelta { stop_reason: StopReason::EndTurn, usage });
+    out.event(Event::MessageStop);
+}

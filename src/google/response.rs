@@ -1,0 +1,388 @@
+//! One `GenerateContentResponse`, bare or in the Cloud Code envelope, read without copying any text.
+//!
+//! Strings stay JSON literals of the document ([`RawValue`]): most of them travel to the client unchanged.
+//! Only what the conversion uses is read; unknown fields are skipped. Source: spec `conversion.md` §8.1,
+//! §9.1.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The document of one stream chunk, or of a whole non-streaming answer.
+#[derive(Debug, Deserialize)]
+pub struct Chunk<'a> {
+    #[serde(borrow, default)]
+    response: Option<Answer<'a>>,
+    /// An error object in place of an answer.
+    #[serde(borrow, default)]
+    pub error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    candidates: Option<First<Candidate<'a>>>,
+    #[serde(default, rename = "usageMetadata")]
+    usage: Option<UsageMetadata>,
+    #[serde(borrow, default, rename = "promptFeedback")]
+    prompt_feedback: Option<PromptFeedback<'a>>,
+}
+
+impl<'a> Chunk<'a> {
+    /// Reads one document.
+    pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The answer: what the envelope holds, else the document itself.
+    #[must_use]
+    pub fn into_answer(self) -> Answer<'a> {
+        self.response.unwrap_or(Answer {
+            candidates: self.candidates,
+            usage: self.usage,
+            prompt_feedback: self.prompt_feedback,
+        })
+    }
+}
+
+/// The answer proper.
+#[derive(Debug, Deserialize)]
+pub struct Answer<'a> {
+    #[serde(borrow, default)]
+    candidates: Option<First<Candidate<'a>>>,
+    /// Token counts so far.
+    #[serde(default, rename = "usageMetadata")]
+    pub usage: Option<UsageMetadata>,
+    #[serde(borrow, default, rename = "promptFeedback")]
+    prompt_feedback: Option<PromptFeedback<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    /// Why the prompt was blocked, when it was: an enum value such as `SAFETY`, as a JSON literal.
+    #[must_use]
+    pub fn block_reason(&self) -> Option<&'a RawValue> {
+        self.prompt_feedback.as_ref()?.block_reason
+    }
+
+    /// The first candidate; others are never asked for.
+    #[must_use]
+    pub fn candidate(&self) -> Option<&Candidate<'a>> {
+        self.candidates.as_ref()?.0.as_ref()
+    }
+}
+
+/// Whether the prompt itself was refused.
+#[derive(Debug, Deserialize)]
+struct PromptFeedback<'a> {
+    #[serde(borrow, default, rename = "blockReason")]
+    block_reason: Option<&'a RawValue>,
+}
+
+/// One candidate, or what a chunk adds to it.
+#[derive(Debug, Deserialize)]
+pub struct Candidate<'a> {
+    #[serde(borrow, default)]
+    content: Option<Content<'a>>,
+    #[serde(borrow, default, rename = "finishReason")]
+    finish_reason: Option<&'a RawValue>,
+}
+
+impl<'a> Candidate<'a> {
+    /// The parts, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &Part<'a>> {
+        self.content.iter().filter_map(|content| content.parts.as_ref()).flat_map(Parts::iter)
+    }
+
+    /// Why generation ended, once it has.
+    #[must_use]
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish_reason.and_then(|literal| FinishReason::from_literal(literal.get()))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Content<'a> {
+    #[serde(borrow, default)]
+    parts: Option<Parts<'a>>,
+}
+
+/// One part of the content. Every field may stand beside every other.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part<'a> {
+    /// Text, of the answer or of a thought.
+    #[serde(borrow, default)]
+    pub text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    thought: Option<&'a RawValue>,
+    /// Signature of the thought or of the call.
+    #[serde(borrow, default)]
+    pub thought_signature: Option<&'a RawValue>,
+    /// A call of a tool.
+    #[serde(borrow, default)]
+    pub function_call: Option<FunctionCall<'a>>,
+    /// An image.
+    #[serde(borrow, default)]
+    pub inline_data: Option<InlineData<'a>>,
+}
+
+impl Part<'_> {
+    /// Whether the text is a thought: only a literal `true` says so.
+    #[must_use]
+    pub fn is_thought(&self) -> bool {
+        self.thought.is_some_and(|thought| thought.get() == "true")
+    }
+}
+
+/// A call of a tool.
+#[derive(Debug, Deserialize)]
+pub struct FunctionCall<'a> {
+    /// The call's id; Claude models send one.
+    #[serde(borrow, default)]
+    pub id: Option<&'a RawValue>,
+    /// The tool's name as it was declared upstream.
+    #[serde(borrow, default)]
+    pub name: Option<&'a RawValue>,
+    /// The arguments, an object.
+    #[serde(borrow, default)]
+    pub args: Option<&'a RawValue>,
+}
+
+/// Data inside the document.
+#[derive(Debug, Deserialize)]
+pub struct InlineData<'a> {
+    /// The MIME type.
+    #[serde(borrow, default, rename = "mimeType")]
+    pub mime_type: Option<&'a RawValue>,
+    /// Base64.
+    #[serde(borrow, default)]
+    pub data: Option<&'a RawValue>,
+}
+
+/// Token counts; what is missing is 0.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UsageMetadata {
+    /// The whole prompt, cached tokens included.
+    pub prompt_token_count: Count,
+    /// The share of the prompt that came from the cache.
+    pub cached_content_token_count: Count,
+    /// Generated tokens without thoughts.
+    pub candidates_token_count: Count,
+    /// Thoughts.
+    pub thoughts_token_count: Count,
+}
+
+/// A count; JSON numbers, decimal strings (how 64-bit integers are written) and `null` are taken, negatives
+/// count as 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count(pub u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CountVisitor;
+        impl Visitor<'_> for CountVisitor {
+            type Value = Count;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a count")
+            }
+            fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
+                Ok(Count(count))
+            }
+            fn visit_i64<E>(self, count: i64) -> Result<Count, E> {
+                Ok(Count(u64::try_from(count).unwrap_or(0)))
+            }
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+            fn visit_f64<E>(self, count: f64) -> Result<Count, E> {
+                Ok(Count(count as u64))
+            }
+            fn visit_str<E>(self, count: &str) -> Result<Count, E> {
+                Ok(Count(count.parse().unwrap_or(0)))
+            }
+            fn visit_unit<E>(self) -> Result<Count, E> {
+                Ok(Count(0))
+            }
+        }
+        deserializer.deserialize_any(CountVisitor)
+    }
+}
+
+/// Why generation ended, as far as it makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// `STOP`.
+    Stop,
+    /// `MAX_TOKENS`.
+    MaxTokens,
+    /// The content was withheld: `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`,
+    /// `MODEL_ARMOR` and their `IMAGE_` forms.
+    Withheld,
+    /// Anything else, `MALFORMED_FUNCTION_CALL` among them.
+    Other,
+}
+
+impl FinishReason {
+    /// Reads the JSON literal; `null`, `""` and other types are no reason.
+    fn from_literal(literal: &str) -> Option<Self> {
+        let name = literal.strip_prefix('"')?.strip_suffix('"')?;
+        let subject = name.strip_prefix("IMAGE_").unwrap_or(name);
+        Some(match subject {
+            "" => return None,
+            "STOP" => Self::Stop,
+            "MAX_TOKENS" => Self::MaxTokens,
+            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR" => {
+                Self::Withheld
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
+/// The head of an error object.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct ErrorHead {
+    /// The HTTP status it stands for.
+    #[serde(default)]
+    pub code: Option<u16>,
+}
+
+impl ErrorHead {
+    /// Reads what can be read; an error of any other shape has no code.
+    #[must_use]
+    pub fn read(error: &RawValue) -> Self {
+        serde_json::from_str(error.get()).unwrap_or_default()
+    }
+}
+
+/// The first element of a list; the others are skipped.
+#[derive(Debug)]
+struct First<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FirstVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for FirstVisitor<T> {
+            type Value = First<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<First<T>, A::Error> {
+                let first = list.next_element::<Option<T>>()?.flatten();
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(First(first))
+            }
+        }
+        deserializer.deserialize_seq(FirstVisitor(PhantomData))
+    }
+}
+
+/// A list of parts that needs no heap for the usual single one.
+#[derive(Debug, Default)]
+struct Parts<'a> {
+    first: Option<Part<'a>>,
+    rest: Vec<Part<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn iter(&self) -> impl Iterator<Item = &Part<'a>> {
+        self.first.iter().chain(&self.rest)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Parts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PartsVisitor<'a>(PhantomData<Parts<'a>>);
+        impl<'de: 'a, 'a> Visitor<'de> for PartsVisitor<'a> {
+            type Value = Parts<'a>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of parts")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Parts<'a>, A::Error> {
+                let mut parts = Parts::default();
+                while let Some(part) = list.next_element::<Option<Part<'a>>>()? {
+                    match part {
+                        None => {}
+                        Some(part) if parts.first.is_none() => parts.first = Some(part),
+                        Some(part) => parts.rest.push(part),
+                    }
+                }
+                Ok(parts)
+            }
+        }
+        deserializer.deserialize_seq(PartsVisitor(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chunk, Count, ErrorHead, FinishReason};
+
+    #[test]
+    fn envelope_and_bare_answers() {
+        let bare = r#"{"candidates":[{"content":{"role":"model","parts":[null,{"text":"a"},{"thought":true,"text":"b"}]}},{"content":7}],"x":1}"#;
+        for json in [
+            bare.to_owned(),
+            format!(r#"{{"response":{bare},"traceId":"t"}}"#),
+            bare.replacen('{', r#"{"response":null,"#, 1),
+        ] {
+            let answer = Chunk::parse(&json).unwrap().into_answer();
+            let parts: Vec<_> = answer
+                .candidate()
+                .unwrap()
+                .parts()
+                .map(|p| (p.text.unwrap().get(), p.is_thought()))
+                .collect();
+            assert_eq!(parts, [("\"a\"", false), ("\"b\"", true)]);
+        }
+    }
+
+    #[test]
+    fn absent_and_null_levels_are_empty() {
+        for json in [
+            "{}",
+            r#"{"candidates":null}"#,
+            r#"{"candidates":[]}"#,
+            r#"{"candidates":[null]}"#,
+            r#"{"candidates":[{"content":null}]}"#,
+            r#"{"candidates":[{"content":{"parts":null}}]}"#,
+        ] {
+            let answer = Chunk::parse(json).unwrap().into_answer();
+            assert_eq!(answer.candidate().map_or(0, |candidate| candidate.parts().count()), 0, "{json}");
+        }
+    }
+
+    #[test]
+    fn counts() {
+        let json = r#"{"usageMetadata":{"promptTokenCount":"12","cachedContentTokenCount":-3,"candidatesTokenCount":7.0,"thoughtsTokenCount":null,"totalTokenCount":{}}}"#;
+        let usage = Chunk::parse(json).unwrap().into_answer().usage.unwrap();
+        assert_eq!(usage.prompt_token_count, Count(12));
+        assert_eq!(usage.cached_content_token_count, Count(0));
+        assert_eq!(usage.candidates_token_count, Count(7));
+        assert_eq!(usage.thoughts_token_count, Count(0));
+    }
+
+    #[test]
+    fn finish_reasons() {
+        for (literal, wanted) in [
+            ("\"STOP\"", Some(FinishReason::Stop)),
+            ("\"MAX_TOKENS\"", Some(FinishReason::MaxTokens)),
+            ("\"IMAGE_SAFETY\"", Some(FinishReason::Withheld)),
+            ("\"SPII\"", Some(FinishReason::Withheld)),
+            ("\"MALFORMED_FUNCTION_CALL\"", Some(FinishReason::Other)),
+            ("\"\"", None),
+            ("3", None),
+        ] {
+            assert_eq!(FinishReason::from_literal(literal), wanted, "{literal}");
+        }
+    }
+
+    #[test]
+    fn error_codes() {
+        for (json, wanted) in [
+            (r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#, Some(429)),
+            (r#"{"error":{"code":"x"}}"#, None),
+            (r#"{"error":"text"}"#, None),
+        ] {
+            assert_eq!(ErrorHead::read(Chunk::parse(json).unwrap().error.unwrap()).code, wanted);
+        }
+    }
+}
