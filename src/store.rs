@@ -1,1 +1,4 @@
-//! (placeholder)
+//! Shared state: script hosts, the scripts themselves, and one typed wrapper per script.
+
+pub mod host;
+pub mod script;
