@@ -273,6 +273,16 @@ pub enum StoreError {
         /// What came, shortened.
         got: String,
     },
+    /// An argument that would break a record; nothing was sent.
+    #[error("script {script}: {field} has {problem}")]
+    BadArgument {
+        /// The script's name.
+        script: &'static str,
+        /// Which argument.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The journal is damaged before its tail; a torn tail alone is mended silently.
     #[error(
         "{} is damaged at byte {offset}: {detail}. Restore the file from a backup, or keep a copy and cut it \
