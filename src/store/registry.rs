@@ -18,7 +18,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    ADMIT = periodic "admit" ["clock" "fields" "hot" "settings" "tokens" "locks" "leases" "selection"];
+    ADMIT = periodic "admit" ["clock" "fields" "hot" "trackers" "settings" "tokens" "locks" "leases" "selection"];
     HEARTBEAT = periodic "heartbeat" ["clock" "fields" "hot" "leases"];
     SETTLE = periodic "settle" ["clock" "fields" "hot" "trackers" "limits" "settings" "locks" "usage"];
     FIND_ACCOUNT = periodic "find_account" ["clock" "hot"];
