@@ -1,1 +1,112 @@
-//! (placeholder)
+//! Shared state: script hosts, the scripts themselves, and one typed wrapper per script.
+//!
+//! [`Store`] is what the rest of the gateway sees. It builds calls and reads replies; every rule is in
+//! `scripts/*.lua`, which run in whatever [`host::ScriptHost`] it was given.
+
+pub mod host;
+pub mod ident;
+pub mod keys;
+pub mod ops;
+pub mod registry;
+mod reply;
+pub mod script;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use crate::config::SelectionConfig;
+use host::{Call, Event, Reply, ScriptHost, StoreError};
+use keys::Keys;
+use reply::Fields;
+use script::Script;
+
+/// One pool's shared state.
+#[derive(Clone)]
+pub struct Store {
+    host: Arc<dyn ScriptHost>,
+    keys: Keys,
+    settings: Settings,
+    now_ms: Option<i64>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// This process's own settings for scripts, as lines `name=value`: below and above the shared ones.
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    base: Arc<str>,
+    pinned: Arc<str>,
+}
+
+impl Settings {
+    fn new(config: &SelectionConfig) -> Self {
+        let lines = |settings: &std::collections::BTreeMap<String, String>| {
+            settings.iter().fold(String::new(), |text, (name, value)| text + name + "=" + value + "\n")
+        };
+        let mut base = config.base.clone();
+        base.entry("strategy".into()).or_insert_with(|| config.strategy.as_str().into());
+        base.entry("maxAccounts".into()).or_insert_with(|| config.max_accounts.to_string());
+        Self { base: lines(&base).into(), pinned: lines(&config.pinned).into() }
+    }
+}
+
+impl Store {
+    /// The pool of `keys` on `host`, with this process's own selection settings.
+    #[must_use]
+    pub fn new(host: Arc<dyn ScriptHost>, keys: Keys, selection: &SelectionConfig) -> Self {
+        Self { host, keys, settings: Settings::new(selection), now_ms: None }
+    }
+
+    /// The same pool at a fixed time, for tests; everywhere else scripts read the store's own clock.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn at(&self, now_ms: i64) -> Self {
+        Self { now_ms: Some(now_ms), ..self.clone() }
+    }
+
+    /// The same pool with other selection settings.
+    #[must_use]
+    pub fn with_selection(&self, selection: &SelectionConfig) -> Self {
+        Self { settings: Settings::new(selection), ..self.clone() }
+    }
+
+    /// The pool's keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The pool's events from now on; see [`ops::PoolEvent::parse`].
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.host.subscribe()
+    }
+
+    /// Closes a call with the time, the last argument of every script: empty unless a test fixed it.
+    fn timed(&self, call: Call) -> Call {
+        call.arg(self.now_ms)
+    }
+
+    /// Adds the two lines of own settings.
+    fn configured(&self, call: Call) -> Call {
+        call.arg(&*self.settings.base).arg(&*self.settings.pinned)
+    }
+
+    async fn run(&self, call: Call) -> Result<Fields, StoreError> {
+        let script = call.script;
+        let mut replies = self.host.eval(vec![call]).await?.into_iter();
+        single(script, replies.next())
+    }
+}
+
+/// The reply of one call of a batch.
+fn single(script: &'static Script, reply: Option<Reply>) -> Result<Fields, StoreError> {
+    let reply = reply.ok_or_else(|| StoreError::bad_reply(script, "one reply per call", &Reply::Nil))?;
+    Fields::new(script, reply)
+}

@@ -1,0 +1,255 @@
+//! Settlement: what an attempt showed about its account, and what it consumed.
+
+use std::time::Duration;
+
+use super::admit::millis;
+use crate::store::Store;
+use crate::store::host::{Call, StoreError};
+use crate::store::ident::{AccountId, CredentialVersion, LeaseId, Stamp};
+use crate::store::registry::SETTLE;
+use crate::store::reply::plain;
+
+/// The end of one attempt.
+#[derive(Clone, Debug)]
+pub struct Settle<'a> {
+    /// The account that was granted.
+    pub account: &'a AccountId,
+    /// Id of the attempt; settling again with it repeats the answer and changes nothing.
+    pub lease: &'a LeaseId,
+    /// The credential version that was granted.
+    pub credential: CredentialVersion,
+    /// The upstream model.
+    pub model: &'a str,
+    /// `now_ms` of the admission's stamp: the hour its usage counts for.
+    pub admitted_at_ms: i64,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Whether the client received anything: then a cancelled attempt keeps its token.
+    pub received: bool,
+    /// What to count; `None` when the request goes on with another attempt.
+    pub usage: Option<UsageEntry<'a>>,
+}
+
+/// What an attempt showed (spec `dispatch.md` §2.11, §9.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer.
+    Success,
+    /// A limit of the account.
+    RateLimited {
+        /// Which.
+        kind: LimitKind,
+        /// When it ends, if the upstream said so.
+        reset: Option<Duration>,
+    },
+    /// The model is overloaded for everybody; the limit of 15 s is moved by so many ms.
+    Capacity {
+        /// Positive or negative.
+        jitter_ms: i32,
+    },
+    /// 5xx, or no answer.
+    Failure,
+    /// A fresh token was refused.
+    Unauthorized,
+    /// The account does not know the model.
+    NotFound,
+    /// Any other 403.
+    Forbidden,
+    /// The sign-in was revoked.
+    Revoked,
+    /// The provider disabled the account.
+    Banned,
+    /// The owner must verify the account.
+    Verification {
+        /// Where, when the provider said so.
+        url: Option<String>,
+    },
+    /// The request was at fault.
+    ClientError,
+    /// The client went away.
+    Cancelled,
+    /// An answer without content.
+    Empty,
+    /// The prompt was refused.
+    Blocked,
+}
+
+/// Which limit was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// The quota window.
+    Quota,
+    /// Requests per minute.
+    Rate,
+    /// The upstream did not say.
+    Unknown,
+}
+
+/// What one request counts in the hour's usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageEntry<'a> {
+    /// How it ended.
+    pub status: StatusClass,
+    /// Id of the client's key, never the key; empty when `/v1` is open.
+    pub client_key: &'a str,
+    /// Prompt tokens.
+    pub input: u64,
+    /// Answer tokens.
+    pub output: u64,
+    /// Prompt tokens read from the upstream's cache.
+    pub cache_read: u64,
+    /// Thinking tokens.
+    pub thinking: u64,
+    /// From the request's arrival to its end.
+    pub latency: Duration,
+}
+
+/// How a request ended, in few classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StatusClass {
+    /// An answer.
+    #[default]
+    Success,
+    /// The request was at fault.
+    ClientError,
+    /// Limited.
+    RateLimited,
+    /// The upstream failed.
+    UpstreamError,
+    /// The client went away.
+    Cancelled,
+}
+
+impl StatusClass {
+    /// The name in the counters.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::ClientError => "client_error",
+            Self::RateLimited => "rate_limited",
+            Self::UpstreamError => "upstream_error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a settlement did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// When it was applied (for a repeated answer: first applied).
+    pub stamp: Stamp,
+    /// Whether a 429 fell into the window of an earlier one and was not counted.
+    pub duplicate: bool,
+    /// How many 429s of the model came in a row.
+    pub attempt: u32,
+    /// Until the account is usable for the model again.
+    pub backoff: Duration,
+    /// Whether the account became invalid by it.
+    pub invalidated: bool,
+    /// Whether the account had been removed.
+    pub gone: bool,
+}
+
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Capacity { .. } => "capacity",
+            Self::Failure => "failure",
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not_found",
+            Self::Forbidden => "forbidden",
+            Self::Revoked => "revoked",
+            Self::Banned => "banned",
+            Self::Verification { .. } => "verification",
+            Self::ClientError => "client_error",
+            Self::Cancelled => "cancelled",
+            Self::Empty => "empty",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    fn detail(&self) -> &str {
+        match self {
+            Self::RateLimited { kind: LimitKind::Quota, .. } => "quota",
+            Self::RateLimited { kind: LimitKind::Rate, .. } => "rate",
+            Self::RateLimited { kind: LimitKind::Unknown, .. } => "unknown",
+            Self::Verification { url: Some(url) } => url,
+            _ => "",
+        }
+    }
+
+    fn ms(&self) -> i64 {
+        match self {
+            Self::RateLimited { reset, .. } => {
+                reset.map_or(-1, |reset| i64::try_from(millis(reset)).unwrap_or(i64::MAX))
+            }
+            Self::Capacity { jitter_ms } => i64::from(*jitter_ms),
+            _ => 0,
+        }
+    }
+}
+
+impl Store {
+    /// Ends an attempt: removes its lease, applies its outcome, counts its usage.
+    pub async fn settle(&self, settle: &Settle<'_>) -> Result<Settlement, StoreError> {
+        let mut fields = self.run(self.settle_call(settle)?).await?;
+        let (code, stamp) = fields.head()?;
+        let gone = match code.as_str() {
+            "OK" => false,
+            "GONE" => true,
+            other => return Err(fields.unknown(other)),
+        };
+        let settlement = Settlement {
+            stamp,
+            duplicate: fields.flag("whether it is a duplicate")?,
+            attempt: fields.number("the attempt")?,
+            backoff: fields.millis("ms of backoff")?,
+            invalidated: fields.flag("whether it invalidated")?,
+            gone,
+        };
+        fields.end()?;
+        Ok(settlement)
+    }
+
+    fn settle_call(&self, settle: &Settle<'_>) -> Result<Call, StoreError> {
+        let model = plain(&SETTLE, "model", settle.model)?;
+        let row = match &settle.usage {
+            Some(usage) => {
+                let key = plain(&SETTLE, "client key", usage.client_key)?;
+                [model, usage.status.as_str(), key].join("\u{1f}")
+            }
+            None => String::new(),
+        };
+        let usage = settle.usage.unwrap_or_default();
+        let call = Call::new(&SETTLE)
+            .key(self.keys.named("meta"))
+            .key(self.keys.named("cfg"))
+            .key(self.keys.named("hot"))
+            .key(self.keys.named("leases"))
+            .key(self.keys.req(settle.lease))
+            .key(self.keys.model(model))
+            .key(self.keys.probe(model))
+            .key(self.keys.named("inv"))
+            .key(self.keys.usage(settle.admitted_at_ms))
+            .arg(settle.account.as_str())
+            .arg(settle.lease.as_str())
+            .arg(settle.credential.0)
+            .arg(settle.outcome.name())
+            .arg(plain(&SETTLE, "detail", settle.outcome.detail())?)
+            .arg(settle.outcome.ms())
+            .arg(settle.received);
+        Ok(self.timed(
+            self.configured(call)
+                .arg(self.keys.channel())
+                .arg(row)
+                .arg(usage.input)
+                .arg(usage.output)
+                .arg(usage.cache_read)
+                .arg(usage.thinking)
+                .arg(millis(usage.latency)),
+        ))
+    }
+}

@@ -1,0 +1,44 @@
+//! All scripts, composed at compile time from their shared pieces (`scripts/lib`) and themselves.
+
+use super::script::Script;
+
+macro_rules! scripts {
+    ($($constant:ident = $durability:ident $name:literal [$($lib:literal)*];)*) => {
+        $(
+            #[doc = concat!("`scripts/", $name, ".lua`; its head says what it does.")]
+            pub static $constant: Script = Script::$durability(
+                $name,
+                concat!($(include_str!(concat!("scripts/lib/", $lib, ".lua")),)* include_str!(concat!("scripts/", $name, ".lua"))),
+            );
+        )*
+
+        /// Every script, for hosts to load at start.
+        pub static ALL: &[&Script] = &[$(&$constant),*];
+    };
+}
+
+scripts! {
+    ADMIT = periodic "admit" ["clock" "fields" "hot" "trackers" "settings" "tokens" "locks" "leases" "selection"];
+    HEARTBEAT = periodic "heartbeat" ["clock" "fields" "hot" "leases"];
+    SETTLE = periodic "settle" ["clock" "fields" "hot" "trackers" "limits" "settings" "locks" "usage"];
+    FIND_ACCOUNT = periodic "find_account" ["clock" "hot"];
+    PUT_ACCOUNT = fsync "put_account" ["clock" "fields" "hot" "settings" "thresholds"];
+    REMOVE_ACCOUNT = fsync "remove_account" ["clock" "fields" "thresholds"];
+    LIST_ACCOUNTS = periodic "list_accounts" ["clock" "fields" "hot" "trackers" "limits" "settings" "tokens"];
+    SET_ACCOUNT = fsync "set_account" ["clock" "fields" "hot" "thresholds"];
+    INVALIDATE_ACCOUNT = fsync "invalidate_account" ["clock" "hot"];
+    CLEAR_INVALID = fsync "clear_invalid" ["clock" "hot"];
+    BEGIN_REFRESH = periodic "begin_refresh" ["clock" "fields" "hot" "tokens" "locks"];
+    FINISH_REFRESH = periodic "finish_refresh" ["clock" "hot" "tokens" "locks"];
+    FAIL_REFRESH = fsync "fail_refresh" ["clock" "hot" "locks"];
+    DROP_TOKEN = periodic "drop_token" ["clock" "tokens"];
+    PUT_SIGNATURES = periodic "put_signatures" ["clock"];
+    GET_SIGNATURES = periodic "get_signatures" ["clock"];
+    PUT_QUOTA = periodic "put_quota" ["clock" "fields" "hot" "limits"];
+    PUT_MODELS = periodic "put_models" ["clock"];
+    GET_MODELS = periodic "get_models" ["clock"];
+    TRY_LOCK = periodic "try_lock" ["clock" "locks"];
+    UNLOCK = periodic "unlock" ["clock" "locks"];
+    GET_SETTINGS = periodic "get_settings" ["clock"];
+    PUT_SETTINGS = fsync "put_settings" ["clock"];
+}

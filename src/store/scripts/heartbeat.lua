@@ -1,0 +1,36 @@
+-- script: heartbeat
+-- purpose: renews leases of attempts that are under way; one that lapsed meanwhile lives again
+-- KEYS[1] meta: sequence
+-- KEYS[2] hot: selection records
+-- KEYS[3] leases: live leases
+-- KEYS[4..] req: one per attempt
+-- ARGV[1] lease_ms: how long the leases live from now on
+-- ARGV[2..] lease: one id per attempt, in the order of the keys
+-- ARGV[#] now: ms since the epoch, empty for the store's own time
+-- reply: {OK, seq, now, then per lease 1 renewed, 2 revived, 0 unknown or settled}
+-- complexity: O(leases in the call, at most 1,024, * log live leases)
+-- durability: periodic
+local now = clock(ARGV[#ARGV])
+local ends = now + tonumber(ARGV[1])
+local reply = { 'OK', redis.call('HINCRBY', KEYS[1], 'seq', 1), now }
+for i = 4, #KEYS do
+  local recorded = redis.call('GET', KEYS[i])
+  local outcome = 0
+  if recorded then
+    local d = split(recorded)
+    if d[1] == 'open' and redis.call('HGET', KEYS[2], d[2]) then
+      local member = d[2] .. '/' .. ARGV[i - 2]
+      if redis.call('ZSCORE', KEYS[3], member) then
+        outcome = 1
+      else
+        outcome = 2
+        change_in_flight(KEYS[2], d[2], 1)
+      end
+      redis.call('ZADD', KEYS[3], ends, member)
+      redis.call('PEXPIRE', KEYS[i], 900000)
+    end
+  end
+  reply[#reply + 1] = outcome
+end
+lapse_leases(KEYS[3], KEYS[2], now, 64)
+return reply

@@ -1,0 +1,7 @@
+//! The store's suites: scripts on every host.
+
+mod behaviour;
+mod harness;
+mod redis;
+mod scripts;
+mod vectors;
