@@ -6,4 +6,5 @@ pub mod tokens;
 pub mod vault;
 
 pub use key::{ApiKeys, ClientKey};
+pub use tokens::{AccessToken, Source, TokenError, TokenRequest, TokenStore, Tokens};
 pub use vault::{Sealed, Vault, VaultError};

@@ -331,8 +331,8 @@ fn unsendable(what: Unsendable) -> Failure {
     }
 }
 
-/// Reads the step that failed off the error's types. The text, free of URLs, goes to the debug log only.
-pub(super) fn transport_error(error: &reqwest::Error) -> Failure {
+/// Reads the step that failed off the error's types; its text, which may name hosts and proxies, is not used.
+fn transport_error(error: &reqwest::Error) -> Failure {
     let mut kind = if error.is_connect() {
         TransportKind::Connect
     } else if error.is_timeout() {
@@ -362,10 +362,10 @@ pub(super) fn transport_error(error: &reqwest::Error) -> Failure {
 
 /// A broken connection under a decoder shows as a decoding error; its innermost cause tells.
 fn cause_is_cut(error: &(dyn Error + 'static)) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|io| matches!(io.kind(), ConnectionReset | ConnectionAborted | BrokenPipe))
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    error.downcast_ref::<std::io::Error>().is_some_and(|io| {
+        matches!(io.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
+    })
 }
 
 #[cfg(test)]
