@@ -29,7 +29,7 @@ impl ApiKeys {
     #[must_use]
     pub fn new(keys: &[SecretString]) -> Self {
         let digests: Vec<_> = keys.iter().map(|key| digest(key.expose_secret())).collect();
-        let ids = digests.iter().map(|digest| id(digest)).collect();
+        let ids = digests.iter().map(id).collect();
         Self { digests, ids, open: ClientKey { id: Arc::from("open") } }
     }
 

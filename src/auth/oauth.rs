@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use zeroize::Zeroize;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::tokens::TokenError;
 use crate::config::OAuthConfig;
@@ -12,9 +12,13 @@ use crate::config::OAuthConfig;
 /// Time allowed for one refresh; connecting is bounded by the client itself.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Used when the answer does not say how long the token lives.
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
+const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
 /// A token is not used in the last minute of its life.
-const SAFETY: Duration = Duration::from_secs(60);
+const SAFETY: Duration = Duration::from_mins(1);
+/// The store keeps nothing for less than this.
+const LEAST_TTL: Duration = Duration::from_secs(1);
+/// Most that is read of an answer.
+const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// What an operator must set before accounts that sign in with Google can be used.
 const NOT_CONFIGURED: &str =
@@ -97,9 +101,15 @@ impl OAuth {
         ];
         let request = self.http.post(&self.config.token_url).timeout(REFRESH_TIMEOUT).form(&form);
         let transient = || TokenError::Transient { status: None, retry_after: None };
-        let response = request.send().await.map_err(|_| transient())?;
+        let mut response = request.send().await.map_err(|_| transient())?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|_| transient())?;
+        let mut body = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(|_| transient())? {
+            if body.len() + chunk.len() > ANSWER_LIMIT {
+                return Err(transient());
+            }
+            body.extend_from_slice(&chunk);
+        }
         if !status.is_success() {
             return Err(refusal(status.as_u16(), &body));
         }
@@ -109,7 +119,10 @@ impl OAuth {
         let minted = SecretString::from(access_token.as_str());
         access_token.zeroize();
         let life = granted.expires_in.map_or(DEFAULT_LIFETIME, Duration::from_secs);
-        Ok(Minted { secret: minted, ttl: self.config.token_ttl.min(life.saturating_sub(SAFETY)) })
+        Ok(Minted {
+            secret: minted,
+            ttl: self.config.token_ttl.min(life.saturating_sub(SAFETY)).max(LEAST_TTL),
+        })
     }
 }
 

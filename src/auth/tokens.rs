@@ -293,12 +293,24 @@ impl Tokens {
     fn depart(&self, request: TokenRequest) -> Flight {
         let inner = Arc::clone(&self.inner);
         let task = self.tracker.spawn(async move {
-            let outcome = inner.obtain(&request).await;
-            inner.state().flights.remove(&(request.account, request.credential_version));
-            outcome
+            let _landing = Landing { inner: &inner, request: &request };
+            inner.obtain(&request).await
         });
         let interrupted = TokenError::Transient { status: None, retry_after: None };
         task.map(move |joined| joined.unwrap_or(Err(interrupted))).boxed().shared()
+    }
+}
+
+/// Removes the flight whatever ends it, so that a later caller starts a new one.
+struct Landing<'a> {
+    inner: &'a Inner,
+    request: &'a TokenRequest,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        let key = (self.request.account.clone(), self.request.credential_version);
+        self.inner.state().flights.remove(&key);
     }
 }
 

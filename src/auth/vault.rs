@@ -228,17 +228,21 @@ fn create_key_file(data_dir: &Path, path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(data_dir)?;
     let temporary = data_dir.join(format!("{KEY_FILE}.{}", std::process::id()));
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = (|| {
+        // One left by a process that died has no use.
+        let _ = fs::remove_file(&temporary);
         let mut file = options.open(&temporary)?;
         writeln!(file, "{text}")?;
         file.sync_all()?;
         // A link, unlike a rename, does not replace a key that another process has just made.
         match fs::hard_link(&temporary, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // Some file systems have no links; the data directory's lock then has to do.
+            Err(_) => fs::rename(&temporary, path),
+            Ok(()) => Ok(()),
         }
     })();
     let _ = fs::remove_file(&temporary);

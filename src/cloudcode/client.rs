@@ -79,8 +79,8 @@ impl Method {
     }
 }
 
-/// One call of a model with one account.
-#[derive(Clone, Debug)]
+/// One call of a model with one account. Not `Debug`: bodies are never printed.
+#[derive(Clone)]
 pub struct UpstreamCall<'a> {
     /// Index into the configured endpoints; counted modulo their number.
     pub endpoint: usize,

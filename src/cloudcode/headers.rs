@@ -20,6 +20,7 @@ pub(super) struct Headers {
 }
 
 /// A value that cannot stand in a header.
+#[derive(Clone, Copy)]
 pub(super) enum Unsendable {
     Token,
     Session,

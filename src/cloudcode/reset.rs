@@ -158,8 +158,7 @@ fn duration_ms(text: &str, units: Units) -> Option<(i64, &str)> {
     const NANOS_PER_MS: u128 = 1_000_000;
     let mut nanos: u128 = 0;
     let mut rest = text;
-    loop {
-        let Some((amount, after)) = decimal(rest) else { break };
+    while let Some((amount, after)) = decimal(rest) {
         let word = if units == Units::Long { after.trim_start_matches(' ') } else { after };
         let end = word.find(|c: char| !c.is_alphabetic()).unwrap_or(word.len());
         let unit = unit_nanos(&word[..end], units)?;

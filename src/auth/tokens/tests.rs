@@ -188,7 +188,7 @@ async fn many_callers_on_two_replicas_refresh_once() {
     );
     assert_eq!(replicas[0].known_generations(), [("a".to_owned(), 1)]);
     let stored = world.store.accounts.lock().unwrap()["a"].token.clone().unwrap();
-    assert_eq!(stored.remaining, Duration::from_secs(300));
+    assert_eq!(stored.remaining, Duration::from_mins(5));
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn a_refused_token_is_replaced_and_a_newer_one_stays() {
     assert_eq!(two.access_token(&request).await.unwrap().generation, 2);
     assert_eq!(world.posts(), 2);
     let stored = world.store.accounts.lock().unwrap()["a"].token.clone().unwrap();
-    assert_eq!(stored.remaining, Duration::from_secs(60));
+    assert_eq!(stored.remaining, Duration::from_mins(1));
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn a_caller_that_goes_away_does_not_lose_the_refresh() {
 async fn an_admitted_token_is_used_as_it_is() {
     let world = World::new(200, GRANTED).await;
     let sealed = world.vault.seal("a:token", &"from-admission".into()).unwrap();
-    let admitted = StoredToken { sealed, generation: 9, remaining: Duration::from_secs(60) };
+    let admitted = StoredToken { sealed, generation: 9, remaining: Duration::from_mins(1) };
     let tokens = world.replica();
     let request = TokenRequest { admitted: Some(admitted), ..request(Source::OAuth) };
     assert_eq!(tokens.access_token(&request).await.unwrap().secret.expose_secret(), "from-admission");
