@@ -1,0 +1,372 @@
+//! Sends one call to one endpoint and hands its answer on chunk by chunk.
+//!
+//! Nothing here retries; what follows a [`Failure`] is decided by the dispatcher. Dropping a pending
+//! [`Client::send`] or an [`UpstreamResponse`] cancels the call at the upstream.
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::HeaderMap;
+use reqwest::{Response, Url};
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout};
+
+use super::classify::{classify, classify_stream_error};
+use super::failure::{Failure, FailureClass, TransportKind};
+use super::headers::{Headers, Unsendable};
+use super::http::{self, HttpError};
+use super::reset;
+use super::split_body::SplitBody;
+use crate::clock::Clock;
+use crate::config::UpstreamConfig;
+use crate::google::model::ModelId;
+
+/// Most that is read of an error answer.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+/// Time allowed for a whole call about an account (spec `http-api.md` §9.1).
+const ACCOUNT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most that is read of the answer to one.
+const ACCOUNT_ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+/// Over HTTP/2 a client has one connection per host, and peers commonly allow 100 streams on it.
+const CALLS_PER_LANE: usize = 80;
+const LANES: usize = 8;
+
+/// Settings from which no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// `upstream.endpoints` is empty.
+    #[error("upstream.endpoints: at least one base URL is needed")]
+    NoEndpoints,
+    /// An endpoint is not an http or https URL.
+    #[error("upstream.endpoints: {endpoint:?} is not an http or https base URL")]
+    BadEndpoint {
+        /// The value.
+        endpoint: String,
+    },
+    /// A value that is sent as a header holds characters that cannot be.
+    #[error("{setting}: holds characters that cannot be sent in a header")]
+    BadHeader {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// The HTTP client itself.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// What is asked of the model (spec `conversion.md` §7.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// One JSON answer.
+    Generate,
+    /// A stream of server-sent events.
+    StreamGenerate,
+    /// The size of a prompt.
+    CountTokens,
+}
+
+impl Method {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Generate => "/v1internal:generateContent",
+            Self::StreamGenerate => "/v1internal:streamGenerateContent?alt=sse",
+            Self::CountTokens => "/v1internal:countTokens",
+        }
+    }
+}
+
+/// One call of a model with one account. Not `Debug`: bodies are never printed.
+#[derive(Clone)]
+pub struct UpstreamCall<'a> {
+    /// Index into the configured endpoints; counted modulo their number.
+    pub endpoint: usize,
+    /// What is asked.
+    pub method: Method,
+    /// The model named in the body; decides about the `anthropic-beta` header.
+    pub model: &'a ModelId,
+    /// The JSON body in two pieces, sent one after the other.
+    pub body: [Bytes; 2],
+    /// The account's access token.
+    pub token: &'a SecretString,
+    /// The account's upstream session id; empty to leave the header out.
+    pub session_id: &'a str,
+}
+
+/// The upstream client. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lanes: Vec<Lane>,
+    endpoints: Vec<Endpoint>,
+    headers: Headers,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    clock: Clock,
+}
+
+struct Lane {
+    http: reqwest::Client,
+    calls: Arc<AtomicUsize>,
+}
+
+struct Endpoint {
+    base: String,
+    generate: Url,
+    stream: Url,
+    count: Url,
+}
+
+/// One call in a lane's count.
+struct LaneUse(Arc<AtomicUsize>);
+
+impl Drop for LaneUse {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Client {
+    /// Builds the client; opens no connection yet.
+    pub fn new(config: &UpstreamConfig, clock: Clock) -> Result<Self, ClientError> {
+        if config.endpoints.is_empty() {
+            return Err(ClientError::NoEndpoints);
+        }
+        let endpoints = config.endpoints.iter().map(|base| Endpoint::new(base)).collect::<Result<_, _>>()?;
+        let lanes = (0..LANES)
+            .map(|_| Ok(Lane { http: http::client(config)?, calls: Arc::default() }))
+            .collect::<Result<_, HttpError>>()?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                lanes,
+                endpoints,
+                headers: Headers::new(config)?,
+                header_timeout: config.header_timeout,
+                idle_timeout: config.idle_timeout,
+                clock,
+            }),
+        })
+    }
+
+    /// How many endpoints there are, at least one.
+    #[must_use]
+    pub fn endpoints(&self) -> usize {
+        self.shared.endpoints.len()
+    }
+
+    /// Sends `call` and waits for the answer's headers. An answer other than 2xx becomes a classified failure.
+    pub async fn send(&self, call: &UpstreamCall<'_>) -> Result<UpstreamResponse, Failure> {
+        let shared = &self.shared;
+        let headers = shared
+            .headers
+            .model(call.token, call.model, call.session_id, call.method == Method::StreamGenerate)
+            .map_err(unsendable)?;
+        let url = shared.endpoints[call.endpoint % shared.endpoints.len()].url(call.method);
+        self.post(url, headers, call.body.clone()).await
+    }
+
+    /// Posts `body` to `path` of an endpoint on behalf of an account and returns the whole answer.
+    pub(super) async fn account_call(
+        &self,
+        endpoint: usize,
+        path: &str,
+        token: &SecretString,
+        body: Vec<u8>,
+    ) -> Result<Bytes, Failure> {
+        let shared = &self.shared;
+        let headers = shared.headers.account(token).map_err(unsendable)?;
+        let base = &shared.endpoints[endpoint % shared.endpoints.len()].base;
+        let url = Url::parse(&format!("{base}{path}")).map_err(|_| transport(TransportKind::Protocol))?;
+        timed(ACCOUNT_CALL_TIMEOUT, async {
+            let response = self.post(url, headers, [Bytes::from(body), Bytes::new()]).await?;
+            response.collect(ACCOUNT_ANSWER_LIMIT).await
+        })
+        .await?
+    }
+
+    async fn post(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        body: [Bytes; 2],
+    ) -> Result<UpstreamResponse, Failure> {
+        let shared = &self.shared;
+        let (http, lane) = shared.lane();
+        let request = http.post(url).headers(headers).body(reqwest::Body::wrap(SplitBody::new(body)));
+        let response =
+            timed(shared.header_timeout, request.send()).await?.map_err(|error| transport_error(&error))?;
+        let date_ms = reset::date_ms(response.headers()).unwrap_or_else(|| shared.clock.epoch_ms());
+        let mut response = UpstreamResponse {
+            date_ms,
+            received: shared.clock.instant(),
+            clock: shared.clock.clone(),
+            idle_timeout: shared.idle_timeout,
+            response,
+            _lane: lane,
+        };
+        if response.response.status().is_success() {
+            return Ok(response);
+        }
+        // A cut or slow error body changes nothing about the status that has arrived.
+        let mut text = BytesMut::new();
+        let _ = timed(shared.header_timeout, async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                let room = ERROR_BODY_LIMIT - text.len();
+                text.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if text.len() == ERROR_BODY_LIMIT {
+                    break;
+                }
+            }
+        })
+        .await;
+        let status = response.response.status().as_u16();
+        Err(classify(status, response.response.headers(), &text, response.now_ms()))
+    }
+}
+
+impl Shared {
+    /// The first lane with room, else the least busy one: few calls share one warm connection.
+    fn lane(&self) -> (&reqwest::Client, LaneUse) {
+        let busy = |lane: &&Lane| lane.calls.load(Ordering::Relaxed);
+        let lane = self
+            .lanes
+            .iter()
+            .find(|lane| busy(lane) < CALLS_PER_LANE)
+            .or_else(|| self.lanes.iter().min_by_key(busy))
+            .unwrap_or(&self.lanes[0]);
+        lane.calls.fetch_add(1, Ordering::Relaxed);
+        (&lane.http, LaneUse(Arc::clone(&lane.calls)))
+    }
+}
+
+impl Endpoint {
+    fn new(base: &str) -> Result<Self, ClientError> {
+        let base = base.trim().trim_end_matches('/').to_owned();
+        let url = |method: Method| {
+            Url::parse(&format!("{base}{}", method.path()))
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https"))
+                .ok_or_else(|| ClientError::BadEndpoint { endpoint: base.clone() })
+        };
+        Ok(Self {
+            generate: url(Method::Generate)?,
+            stream: url(Method::StreamGenerate)?,
+            count: url(Method::CountTokens)?,
+            base,
+        })
+    }
+
+    fn url(&self, method: Method) -> Url {
+        match method {
+            Method::Generate => &self.generate,
+            Method::StreamGenerate => &self.stream,
+            Method::CountTokens => &self.count,
+        }
+        .clone()
+    }
+}
+
+/// A 2xx answer whose body is still arriving.
+pub struct UpstreamResponse {
+    response: Response,
+    date_ms: i64,
+    received: Instant,
+    clock: Clock,
+    idle_timeout: Duration,
+    _lane: LaneUse,
+}
+
+impl UpstreamResponse {
+    /// The next piece of the body, decompressed; `None` at its proper end. Silence longer than
+    /// `upstream.idleTimeoutMs` is a failure.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        timed(self.idle_timeout, self.response.chunk()).await?.map_err(|error| transport_error(&error))
+    }
+
+    /// The whole body; more than `limit` bytes are a failure.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, Failure> {
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if chunk.len() > limit - whole.len() {
+                return Err(transport(TransportKind::Protocol));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Classifies an error object that came inside this 200 answer.
+    #[must_use]
+    pub fn classify_error(&self, body: &[u8]) -> Failure {
+        classify_stream_error(body, self.now_ms())
+    }
+
+    /// The upstream's time: its `Date` header plus what has passed since, in milliseconds since the epoch.
+    fn now_ms(&self) -> i64 {
+        let passed = self.clock.instant().saturating_duration_since(self.received);
+        self.date_ms.saturating_add(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+async fn timed<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Failure> {
+    timeout(limit, future).await.map_err(|_| transport(TransportKind::Timeout))
+}
+
+fn transport(kind: TransportKind) -> Failure {
+    Failure { class: FailureClass::Transport { kind }, status: None, reset: None, message: None }
+}
+
+fn unsendable(what: Unsendable) -> Failure {
+    match what {
+        Unsendable::Token => {
+            Failure { class: FailureClass::Unauthorized, ..transport(TransportKind::Protocol) }
+        }
+        Unsendable::Session => transport(TransportKind::Protocol),
+    }
+}
+
+/// Reads the step that failed off the error's types; its text, which may name hosts and proxies, is not used.
+fn transport_error(error: &reqwest::Error) -> Failure {
+    let mut kind = if error.is_connect() {
+        TransportKind::Connect
+    } else if error.is_timeout() {
+        TransportKind::Timeout
+    } else if error.is_decode() {
+        TransportKind::Protocol
+    } else {
+        TransportKind::Reset
+    };
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(hyper) = inner.downcast_ref::<hyper::Error>() {
+            if hyper.is_parse() || hyper.is_parse_too_large() || hyper.is_parse_status() {
+                kind = TransportKind::Protocol;
+            } else if hyper.is_incomplete_message() || hyper.is_closed() || hyper.is_body_write_aborted() {
+                kind = TransportKind::Reset;
+            }
+        }
+        if cause_is_cut(inner) {
+            kind = TransportKind::Reset;
+        }
+        cause = inner.source();
+    }
+    tracing::debug!(?kind, "upstream transport failure");
+    transport(kind)
+}
+
+/// A broken connection under a decoder shows as a decoding error; its innermost cause tells.
+fn cause_is_cut(error: &(dyn Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    error.downcast_ref::<std::io::Error>().is_some_and(|io| {
+        matches!(io.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
+    })
+}
+
+#[cfg(test)]
+mod tests;
