@@ -9,17 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
 
-use super::attempt::Attempt;
+use super::attempt::{SIGNATURE_WAIT, tokens};
 use super::error::DispatchError;
 use super::reading::{Progress, Reading};
 use super::signatures::Memory;
-use crate::account::settlement::Outcome;
+use crate::account::settlement::{Attempt, Outcome, outcome_of};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::format::stream::SseSink;
-
-/// Longest wait for the store to take the signatures of an answer before its last event is sent
-/// (`design.md` §1, invariant 6); after that the write goes on by itself.
-const SIGNATURE_WAIT: Duration = Duration::from_millis(250);
 
 /// Everything a stream in flight owns.
 pub(super) struct Live {
@@ -72,10 +68,10 @@ impl Live {
                 Ok(Ok(Progress::Complete)) => return self.complete().await,
                 Ok(Err(failure)) => {
                     let mut frames = self.sink.take().to_vec();
-                    let outcome = Outcome::of_failure(&failure);
+                    let outcome = outcome_of(&failure);
                     let error = DispatchError::Upstream { model: self.model.to_string(), failure };
                     frames.extend_from_slice(&error_frame(error.answer().kind, &error.to_string()));
-                    self.attempt.usage(self.reading.converter().usage());
+                    self.attempt.consumed(tokens(self.reading.converter().usage()));
                     self.attempt.finish(outcome);
                     return (frames.into(), State::Done);
                 }
@@ -87,7 +83,7 @@ impl Live {
     async fn complete(mut self: Box<Self>) -> (Bytes, State) {
         self.memory.learn(self.reading.converter());
         self.memory.settled_within(SIGNATURE_WAIT).await;
-        self.attempt.usage(self.reading.converter().usage());
+        self.attempt.consumed(tokens(self.reading.converter().usage()));
         self.attempt.finish(Outcome::Success);
         (self.sink.take(), State::Done)
     }

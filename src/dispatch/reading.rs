@@ -2,7 +2,8 @@
 
 use bytes::BytesMut;
 
-use crate::cloudcode::{Failure, FailureClass, TransportKind, UpstreamResponse, classify};
+use super::attempt::broken;
+use crate::cloudcode::{Failure, FailureClass, TransportKind, UpstreamResponse};
 use crate::format::stream::{Sink, StreamConverter, StreamFault};
 use crate::sse::Decoder;
 
@@ -47,32 +48,44 @@ impl Reading {
     ///
     /// What was produced before a failure in the same bytes is in `out` when the failure is returned.
     pub(super) async fn advance(&mut self, out: &mut impl Sink) -> Result<Progress, Failure> {
-        match self.response.chunk().await? {
-            Some(bytes) => match &mut self.framing {
-                Framing::Events(decoder) => {
-                    decoder.push(&bytes);
-                    drain(decoder, &mut self.converter, out)?;
-                    Ok(Progress::Open)
+        let bytes = self.response.chunk().await?;
+        let done = bytes.is_none();
+        let converted = match &mut self.framing {
+            Framing::Events(decoder) => {
+                match &bytes {
+                    Some(bytes) => decoder.push(bytes),
+                    None => decoder.finish(),
                 }
-                Framing::Document(body) => {
-                    if body.len() + bytes.len() > LARGEST_EVENT {
-                        return Err(protocol());
-                    }
-                    body.extend_from_slice(&bytes);
-                    Ok(Progress::Open)
-                }
-            },
-            None => {
-                match &mut self.framing {
-                    Framing::Events(decoder) => {
-                        decoder.finish();
-                        drain(decoder, &mut self.converter, out)?;
-                    }
-                    Framing::Document(body) => self.converter.push(body, out).map_err(failure)?,
-                }
-                self.converter.finish(out).map_err(failure)?;
-                Ok(Progress::Complete)
+                drain(decoder, &mut self.converter, out)
             }
+            Framing::Document(body) => match &bytes {
+                Some(bytes) if body.len() + bytes.len() > LARGEST_EVENT => Err(Stop::TooLarge),
+                Some(bytes) => {
+                    body.extend_from_slice(bytes);
+                    Ok(())
+                }
+                None => self.converter.push(body, out).map_err(Stop::Fault),
+            },
+        };
+        let finished = match converted {
+            Ok(()) if done => self.converter.finish(out).map_err(Stop::Fault),
+            other => other,
+        };
+        match finished {
+            Ok(()) if done => Ok(Progress::Complete),
+            Ok(()) => Ok(Progress::Open),
+            Err(stop) => Err(self.failure(stop)),
+        }
+    }
+
+    /// The failure behind a fault found inside a 200 answer.
+    fn failure(&self, stop: Stop) -> Failure {
+        let of = |class| Failure { class, status: None, reset: None, message: None };
+        match stop {
+            Stop::Fault(StreamFault::Empty) => of(FailureClass::Empty),
+            Stop::Fault(StreamFault::Blocked { reason }) => of(FailureClass::Blocked { reason }),
+            Stop::Fault(StreamFault::Upstream { body, .. }) => self.response.classify_error(&body),
+            Stop::Fault(StreamFault::Malformed { .. }) | Stop::TooLarge => broken(TransportKind::Protocol),
         }
     }
 
@@ -82,30 +95,17 @@ impl Reading {
     }
 }
 
-fn drain(decoder: &mut Decoder, converter: &mut StreamConverter, out: &mut impl Sink) -> Result<(), Failure> {
+/// Converts every event that is complete.
+fn drain(decoder: &mut Decoder, converter: &mut StreamConverter, out: &mut impl Sink) -> Result<(), Stop> {
     while let Some(event) = decoder.next() {
-        let payload = event.map_err(|_| protocol())?;
-        converter.push(payload, out).map_err(failure)?;
+        let payload = event.map_err(|_| Stop::TooLarge)?;
+        converter.push(payload, out).map_err(Stop::Fault)?;
     }
     Ok(())
 }
 
-/// The failure behind a fault found inside a 200 answer.
-fn failure(fault: StreamFault) -> Failure {
-    let of = |class| Failure { class, status: None, reset: None, message: None };
-    match fault {
-        StreamFault::Empty => of(FailureClass::Empty),
-        StreamFault::Blocked { reason } => of(FailureClass::Blocked { reason }),
-        StreamFault::Upstream { body, .. } => classify::classify_stream_error(&body),
-        StreamFault::Malformed { .. } => protocol(),
-    }
-}
-
-fn protocol() -> Failure {
-    Failure {
-        class: FailureClass::Transport { kind: TransportKind::Protocol },
-        status: None,
-        reset: None,
-        message: None,
-    }
+/// Why an answer cannot be read on.
+enum Stop {
+    TooLarge,
+    Fault(StreamFault),
 }

@@ -1,0 +1,240 @@
+//! One account attempt: its token and project, its calls, and what becomes of their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Reply;
+use super::error::DispatchError;
+use super::live::Live;
+use super::policy::{self, Step};
+use super::reading::{Progress, Reading};
+use super::run::{Budget, Ended, Life};
+use super::signatures::Memory;
+use crate::account::settlement::{Attempt, Outcome, Tokens, outcome_of};
+use crate::anthropic::usage::Usage;
+use crate::auth::tokens::{AccessToken, TokenError};
+use crate::cloudcode::{Failure, FailureClass, Method, TransportKind, UpstreamCall, UpstreamResponse};
+use crate::format::request::Converted;
+use crate::format::stream::{MessageIds, MessageSink, Sink, SseSink, StreamConverter, no_answer, refusal};
+use crate::google::model::ModelId;
+use crate::store::ops::admit::Grant;
+
+/// How long the end of an answer waits for the store to take its signatures (`design.md` §1, invariant 6);
+/// after that the write goes on by itself.
+pub(super) const SIGNATURE_WAIT: Duration = Duration::from_millis(250);
+
+/// An upstream answer that has begun: from here on nothing can be retried.
+enum Begun {
+    /// Events for a streaming client, the first ones in the sink.
+    Stream { reading: Reading, sink: SseSink, progress: Progress },
+    /// A complete message for one that does not stream.
+    Whole { reading: Reading, body: Bytes },
+}
+
+impl Life<'_> {
+    /// Calls the upstream with the granted account until it answers or the policy gives it up.
+    pub(super) async fn attempt(
+        &self,
+        model: &ModelId,
+        grant: &Grant,
+        attempt: Attempt,
+        converted: &Converted,
+        budget: &mut Budget,
+    ) -> Ended {
+        let mut token = match self.dispatcher.token(grant).await {
+            Ok(token) => token,
+            Err(error) => return without_token(error, attempt).await,
+        };
+        let project = self.dispatcher.project(grant, &token).await;
+        let request_id = format!("agent-{}", uuid::Uuid::now_v7());
+        loop {
+            budget.history.calls += 1;
+            let call = UpstreamCall {
+                endpoint: budget.history.endpoint,
+                method: self.method(model),
+                model,
+                body: converted.body.render(&project, &grant.session, &request_id),
+                token: &token.secret,
+                session_id: &grant.session,
+            };
+            let failure = match self.call(&call, converted).await {
+                Ok(begun) => return Ended::Answered(self.reply(model, begun, attempt).await),
+                Err(failure) => failure,
+            };
+            budget.limits.remaining = self.remaining();
+            let step = policy::next(&budget.history, &failure, &budget.limits);
+            self.dispatcher.observe(&failure);
+            tracing::debug!(
+                account.id = %grant.account, model.name = %model, class = ?failure.class, status = failure.status,
+                endpoint = budget.history.endpoint, ?step, "upstream call failed"
+            );
+            budget.history.record(&failure, &step, &budget.limits);
+            match step {
+                Step::RetrySame { after } => tokio::time::sleep(after).await,
+                Step::NextEndpoint => {}
+                Step::RefreshToken => match self.dispatcher.fresh_token(grant, &token).await {
+                    Ok(fresh) => token = fresh,
+                    Err(error) => return without_token(error, attempt).await,
+                },
+                Step::NextAccount => {
+                    attempt.rotate(outcome_of(&failure)).await;
+                    return Ended::Rotate(failure);
+                }
+                Step::AnswerEmpty => return Ended::Answered(self.stand_in(model, attempt, Outcome::Empty)),
+                Step::AnswerRefusal => {
+                    return Ended::Answered(self.stand_in(model, attempt, Outcome::Blocked));
+                }
+                Step::Fail => {
+                    attempt.finish(outcome_of(&failure));
+                    return Ended::Failed(DispatchError::Upstream { model: model.to_string(), failure });
+                }
+            }
+        }
+    }
+
+    /// The plain method returns no thoughts and no events (spec `conversion.md` §7.6).
+    fn method(&self, model: &ModelId) -> Method {
+        if self.request.stream || model.is_thinking() { Method::StreamGenerate } else { Method::Generate }
+    }
+
+    /// One call, read as far as it can still be retried: to the first event for a client that streams, to the
+    /// end for one that does not. The deadline covers the time to the first event.
+    async fn call(&self, call: &UpstreamCall<'_>, converted: &Converted) -> Result<Begun, Failure> {
+        let opening = async {
+            let response = self.dispatcher.upstream().send(call).await?;
+            if self.request.stream {
+                let mut sink = SseSink::new();
+                let mut reading = self.reading(call, response, converted);
+                let progress = until_begun(&mut reading, &mut sink).await?;
+                Ok((reading, Either::Events(sink), progress))
+            } else {
+                let mut sink = MessageSink::new();
+                let mut reading = self.reading(call, response, converted);
+                let progress = until_begun(&mut reading, &mut sink).await?;
+                Ok((reading, Either::Message(sink), progress))
+            }
+        };
+        let timeout = Err(broken(TransportKind::Timeout));
+        let (mut reading, sink, mut progress) =
+            tokio::time::timeout_at(self.deadline, opening).await.unwrap_or(timeout)?;
+        match sink {
+            Either::Events(sink) => Ok(Begun::Stream { reading, sink, progress }),
+            Either::Message(mut sink) => {
+                while progress == Progress::Open {
+                    progress = reading.advance(&mut sink).await?;
+                }
+                let body = sink.into_body().ok_or_else(|| broken(TransportKind::Protocol))?;
+                Ok(Begun::Whole { reading, body })
+            }
+        }
+    }
+
+    fn reading(&self, call: &UpstreamCall<'_>, response: UpstreamResponse, converted: &Converted) -> Reading {
+        let names = Arc::clone(&converted.names);
+        let converter = StreamConverter::new(call.model.clone(), names, self.dispatcher.message_ids());
+        Reading::new(response, converter, call.method == Method::Generate)
+    }
+
+    async fn reply(&self, model: &ModelId, begun: Begun, mut attempt: Attempt) -> Reply {
+        attempt.received();
+        let mut memory = self.dispatcher.memory(&self.asker);
+        match begun {
+            Begun::Stream { reading, sink, progress } => {
+                let keepalive = self.dispatcher.settings().keepalive;
+                let model = Arc::from(model.as_str());
+                Reply::Stream(Live { reading, attempt, memory, sink, keepalive, model }.into_frames(progress))
+            }
+            Begun::Whole { mut reading, body } => {
+                memory.learn(reading.converter());
+                memory.settled_within(SIGNATURE_WAIT).await;
+                attempt.consumed(tokens(reading.converter().usage()));
+                attempt.finish(Outcome::Success);
+                Reply::Message(body)
+            }
+        }
+    }
+
+    /// A complete answer of our own where the upstream gave none.
+    fn stand_in(&self, model: &ModelId, attempt: Attempt, outcome: Outcome) -> Reply {
+        let ids = self.dispatcher.message_ids();
+        let refused = outcome == Outcome::Blocked;
+        attempt.finish(outcome);
+        fn write(model: &ModelId, ids: &MessageIds, refused: bool, out: &mut impl Sink) {
+            if refused { refusal(model, ids, out) } else { no_answer(model, ids, out) }
+        }
+        if self.request.stream {
+            let mut sink = SseSink::new();
+            write(model, &ids, refused, &mut sink);
+            let frames = sink.take();
+            Reply::Stream(Box::pin(futures_util::stream::once(async move { frames })))
+        } else {
+            let mut sink = MessageSink::new();
+            write(model, &ids, refused, &mut sink);
+            Reply::Message(sink.into_body().unwrap_or_default())
+        }
+    }
+}
+
+enum Either {
+    Events(SseSink),
+    Message(MessageSink),
+}
+
+/// Reads until the answer has begun, so that it can no longer turn out to be empty or an error.
+async fn until_begun(reading: &mut Reading, sink: &mut impl Sink) -> Result<Progress, Failure> {
+    loop {
+        let progress = reading.advance(sink).await?;
+        if progress == Progress::Complete || reading.converter().started() {
+            return Ok(progress);
+        }
+    }
+}
+
+/// What a missing token means for the account and the request.
+async fn without_token(error: TokenError, attempt: Attempt) -> Ended {
+    let failure = |class| Failure { class, status: None, reset: None, message: None };
+    match error {
+        TokenError::NotConfigured { .. } | TokenError::Misconfigured => {
+            attempt.finish(Outcome::Cancelled);
+            Ended::Failed(DispatchError::Credentials(error.to_string()))
+        }
+        TokenError::Revoked => {
+            attempt.rotate(Outcome::Revoked).await;
+            Ended::Rotate(failure(FailureClass::CredentialRevoked))
+        }
+        TokenError::Changed => {
+            attempt.rotate(Outcome::Cancelled).await;
+            Ended::Rotate(failure(FailureClass::Unauthorized))
+        }
+        TokenError::Transient { .. } => {
+            attempt.rotate(Outcome::Failure).await;
+            Ended::Rotate(broken(TransportKind::Connect))
+        }
+        TokenError::SourceUnsupported { .. } | TokenError::Vault(_) => {
+            tracing::error!(account.id = %attempt.account(), %error, "the account's credential cannot be used");
+            attempt.rotate(Outcome::Failure).await;
+            Ended::Rotate(failure(FailureClass::Unauthorized))
+        }
+        TokenError::Store(error) => {
+            tracing::warn!(%error, "no token: the store failed");
+            attempt.finish(Outcome::Cancelled);
+            Ended::Failed(DispatchError::StoreUnavailable)
+        }
+    }
+}
+
+/// The answer's usage as settlement counts it.
+pub(super) fn tokens(usage: Usage) -> Tokens {
+    Tokens {
+        input: usage.input_tokens,
+        output: usage.output_tokens,
+        cache_read: usage.cache_read_input_tokens,
+        thinking: usage.thinking_tokens,
+    }
+}
+
+pub(super) fn broken(kind: TransportKind) -> Failure {
+    Failure { class: FailureClass::Transport { kind }, status: None, reset: None, message: None }
+}
