@@ -11,6 +11,7 @@ mod store;
 
 pub use args::Cli;
 pub use exit::{Exit, Unavailable};
+pub use output::complain;
 
 use args::{AccountsCommand, Command, ConfigCommand, StoreCommand};
 use backend::Backend;

@@ -23,6 +23,9 @@ fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli::run(cli)).into(),
-        Err(_) => Exit::Failed.into(),
+        Err(error) => {
+            cli::complain(&format!("the runtime cannot start: {error}"));
+            Exit::Failed.into()
+        }
     }
 }

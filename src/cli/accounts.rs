@@ -27,7 +27,12 @@ pub(super) async fn import(backend: &Backend<'_>, file: &Path) -> anyhow::Result
         output::line(&format!("failed   {}: {}", text("email"), text("reason")))?;
     }
     let count = |outcome: &str| results[outcome].as_array().map_or(0, Vec::len);
-    output::line(&format!("{} added, {} updated, {} failed", count("added"), count("updated"), failed.len()))?;
+    output::line(&format!(
+        "{} added, {} updated, {} failed",
+        count("added"),
+        count("updated"),
+        failed.len()
+    ))?;
     Ok(if failed.is_empty() { Exit::Ok } else { Exit::Partial })
 }
 
@@ -104,7 +109,9 @@ mod tests {
         for text in [r#"[{"email": "a"}]"#, r#"{"accounts": [{"email": "a"}], "settings": {}}"#] {
             assert!(parse(text.as_bytes()).is_ok(), "{text}");
         }
-        for (text, reason) in [("{", "is not JSON"), ("{}", "neither"), ("[]", "no accounts"), ("7", "neither")] {
+        for (text, reason) in
+            [("{", "is not JSON"), ("{}", "neither"), ("[]", "no accounts"), ("7", "neither")]
+        {
             assert!(parse(text.as_bytes()).unwrap_err().to_string().contains(reason), "{text}");
         }
     }

@@ -7,9 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Flags;
 
 const AFTER_HELP: &str = "\
-Settings come from flags, environment variables and a JSON file; `config check` shows them all with their
-source. Exit codes: 0 done, 1 failed, 2 wrong usage, 4 not everything was imported, 69 store or gateway not
-available, 78 configuration not usable.";
+Settings come from flags, environment variables and a JSON file; `config check` shows them with their source.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 4 not everything was imported, \
+69 store or gateway not available, 78 configuration not usable.";
 
 /// Gateway that serves the Anthropic Messages API from a pool of Google Cloud Code accounts.
 ///
@@ -130,7 +131,17 @@ mod tests {
         for args in [
             &["--dev-mode", "--strategy=hybrid", "--port", "9", "--host", "::1", "--fallback"][..],
             &["serve", "--dev-mode", "--strategy", "hybrid", "--port=9", "--host=::1", "--fallback"],
-            &["--port", "9", "--dev-mode", "config", "check", "--strategy", "hybrid", "--host=::1", "--fallback"],
+            &[
+                "--port",
+                "9",
+                "--dev-mode",
+                "config",
+                "check",
+                "--strategy",
+                "hybrid",
+                "--host=::1",
+                "--fallback",
+            ],
         ] {
             let flags = flags(args);
             assert!(flags.dev_mode && flags.fallback && !flags.debug, "{args:?}");

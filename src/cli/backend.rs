@@ -179,8 +179,14 @@ mod tests {
     #[tokio::test]
     async fn an_export_is_streamed_and_a_refusal_is_said() {
         for (answer, expected) in [
-            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nSET\r\n2\r\n a\r\n0\r\n\r\n", Ok("SET a")),
-            ("HTTP/1.1 409 Conflict\r\ncontent-length: 14\r\n\r\n{\"error\":\"no\"}", Err(("no", Exit::Failed))),
+            (
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nSET\r\n2\r\n a\r\n0\r\n\r\n",
+                Ok("SET a"),
+            ),
+            (
+                "HTTP/1.1 409 Conflict\r\ncontent-length: 14\r\n\r\n{\"error\":\"no\"}",
+                Err(("no", Exit::Failed)),
+            ),
             (
                 "HTTP/1.1 503 Away\r\ncontent-length: 16\r\n\r\n{\"error\":\"gone\"}",
                 Err(("gone", Exit::Unavailable)),

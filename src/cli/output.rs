@@ -16,6 +16,6 @@ pub(super) fn line(text: &str) -> io::Result<()> {
 
 /// Writes one message to standard error.
 #[expect(clippy::print_stderr, reason = "commands speak to the person who called them")]
-pub(super) fn complain(message: &str) {
+pub fn complain(message: &str) {
     eprintln!("antigravity-proxy: {message}");
 }

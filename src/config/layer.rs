@@ -51,13 +51,14 @@ impl Reader<'_> {
         let allowed = setting.kind.allowed();
         let strategy = matches!(setting.kind, Kind::Strategy);
         problem.usage |= strategy;
-        problem.reason = if strategy && raw.text().is_some_and(|name| name.trim().eq_ignore_ascii_case("sticky")) {
-            format!("the strategy \"sticky\" is not available yet in this version; allowed: {allowed}")
-        } else if setting.is_secret() {
-            format!("the value (not shown, it is secret) is not usable; allowed: {allowed}")
-        } else {
-            format!("{} is not usable; allowed: {allowed}", raw.shown())
-        };
+        problem.reason =
+            if strategy && raw.text().is_some_and(|name| name.trim().eq_ignore_ascii_case("sticky")) {
+                format!("the strategy \"sticky\" is not available yet in this version; allowed: {allowed}")
+            } else if setting.is_secret() {
+                format!("the value (not shown, it is secret) is not usable; allowed: {allowed}")
+            } else {
+                format!("{} is not usable; allowed: {allowed}", raw.shown())
+            };
         self.problems.push(problem);
     }
 
@@ -119,7 +120,10 @@ impl Reader<'_> {
                 Some(setting) => self.problems.push(Problem::new(
                     &key,
                     origin,
-                    format!("cannot be set in the file; use the environment variable {}", setting.env.join("/")),
+                    format!(
+                        "cannot be set in the file; use the environment variable {}",
+                        setting.env.join("/")
+                    ),
                 )),
                 None => match value {
                     Json::Object(inner) if is_group(&key) => self.object(layer, origin, &key, inner),

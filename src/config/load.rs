@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ::config::ValueKind;
 
+use super::Config;
 use super::layer::Reader;
 use super::problem::{ConfigErrors, Origin, Problem};
 use super::settings::SETTINGS;
 use super::values::{Values, render};
-use super::Config;
 
 /// Flags of the command line that are settings.
 #[derive(Clone, Debug, Default)]
@@ -254,8 +254,8 @@ fn check_together(values: &Values, problems: &mut Vec<Problem>, warnings: &mut V
 
 fn warn(config: &Config, values: &Values, file: Option<&Path>, warnings: &mut Vec<String>) {
     let host = config.server.host.trim_matches(['[', ']']);
-    let loopback = host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let loopback =
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     if config.server.api_keys.is_empty() && !loopback {
         warnings.push(format!(
             "whoever reaches {}:{} can use the pool: no API key is set (API_KEY), and the address is not a loopback one (HOST)",

@@ -28,7 +28,9 @@ pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     for (section, title) in Section::ALL {
         page.push_str(&format!("\n## {title}\n\n"));
-        page.push_str("| Setting | Environment, flag | Default | Allowed | Meaning |\n|---|---|---|---|---|\n");
+        page.push_str(
+            "| Setting | Environment, flag | Default | Allowed | Meaning |\n|---|---|---|---|---|\n",
+        );
         for setting in SETTINGS.iter().filter(|s| s.section == section && !s.reserved) {
             page.push_str(&row(setting));
         }

@@ -131,7 +131,9 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
         }
         Kind::List => list(raw.items()?),
         Kind::Secret => ValueKind::String(raw.text().filter(|text| !text.trim().is_empty())?),
-        Kind::SecretList => list(raw.items().filter(|items| !items.is_empty() && items.iter().all(|item| !item.is_empty()))?),
+        Kind::SecretList => {
+            list(raw.items().filter(|items| !items.is_empty() && items.iter().all(|item| !item.is_empty()))?)
+        }
         Kind::KeyRing => list(raw.items().filter(|keys| !keys.is_empty() && keys.iter().all(is_key))?),
         Kind::Path => ValueKind::String(path(&raw.text()?, cwd)?),
         Kind::File => {
@@ -303,7 +305,8 @@ mod tests {
     fn whole_numbers_keep_their_range() {
         let kind = Kind::Int(1, 20);
         assert_eq!(json(kind, &serde_json::json!(5.0)), Some(ValueKind::I64(5)));
-        for wrong in [serde_json::json!(5.5), serde_json::json!(0), serde_json::json!(21), serde_json::json!("5")]
+        for wrong in
+            [serde_json::json!(5.5), serde_json::json!(0), serde_json::json!(21), serde_json::json!("5")]
         {
             assert_eq!(json(kind, &wrong), None, "{wrong}");
         }
@@ -360,7 +363,9 @@ mod tests {
         });
         let Some(ValueKind::Table(map)) = json(Kind::ModelMapping, &raw) else { panic!("refused") };
         assert_eq!(map.keys().collect::<Vec<_>>(), ["a", "d"]);
-        for wrong in [serde_json::json!({"a": {"maping": "b"}}), serde_json::json!({"a": 1}), serde_json::json!([])] {
+        for wrong in
+            [serde_json::json!({"a": {"maping": "b"}}), serde_json::json!({"a": 1}), serde_json::json!([])]
+        {
             assert_eq!(json(Kind::ModelMapping, &wrong), None, "{wrong}");
         }
     }

@@ -77,10 +77,13 @@ impl Values {
 
     pub(super) fn millis_list(&self, key: &str, target: &mut Vec<Duration>) {
         if let Some(ValueKind::Array(items)) = self.get(key) {
-            *target = items.iter().filter_map(|item| match item.kind {
-                ValueKind::I64(ms) => u64::try_from(ms).ok().map(Duration::from_millis),
-                _ => None,
-            }).collect();
+            *target = items
+                .iter()
+                .filter_map(|item| match item.kind {
+                    ValueKind::I64(ms) => u64::try_from(ms).ok().map(Duration::from_millis),
+                    _ => None,
+                })
+                .collect();
         }
     }
 
@@ -180,9 +183,7 @@ fn strings(items: &[Value]) -> Vec<String> {
 /// A value as `config check` and scripts see it: lists joined by commas, whole numbers without a fraction.
 pub(super) fn render(kind: &ValueKind) -> String {
     match kind {
-        ValueKind::Array(items) => {
-            items.iter().map(|item| render(&item.kind)).collect::<Vec<_>>().join(",")
-        }
+        ValueKind::Array(items) => items.iter().map(|item| render(&item.kind)).collect::<Vec<_>>().join(","),
         ValueKind::Table(table) => {
             let entries: Vec<_> =
                 table.iter().map(|(key, value)| format!("{key}: {}", render(&value.kind))).collect();

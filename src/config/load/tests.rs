@@ -219,11 +219,17 @@ fn scripts_get_only_what_somebody_set() {
 #[test]
 fn settings_that_contradict_each_other() {
     for (file, part) in [
-        (r#"{"accountSelection":{"healthScore":{"minUsable":90,"maxScore":80}}}"#, "minUsable must not exceed"),
+        (
+            r#"{"accountSelection":{"healthScore":{"minUsable":90,"maxScore":80}}}"#,
+            "minUsable must not exceed",
+        ),
         (r#"{"accountSelection":{"healthScore":{"maxScore":60}}}"#, "initial must not exceed"),
         (r#"{"accountSelection":{"tokenBucket":{"maxTokens":40}}}"#, "initialTokens must not exceed"),
         (r#"{"accountSelection":{"quota":{"criticalThreshold":0.2}}}"#, "criticalThreshold must not exceed"),
-        (r#"{"accountSelection":{"weights":{"health":0,"tokens":0,"quota":0,"lru":0}}}"#, "at least one weight"),
+        (
+            r#"{"accountSelection":{"weights":{"health":0,"tokens":0,"quota":0,"lru":0}}}"#,
+            "at least one weight",
+        ),
     ] {
         let text = Bench::new().file(file).errors();
         assert!(text.contains(part), "{file}: {text}");
