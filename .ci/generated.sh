@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Generated files are what the sources make.
+. "$(dirname "$0")/lib.sh"
+unchanged() {
+    local before after
+    before=$(git diff HEAD -- docs | sha256sum)
+    make --no-print-directory generate || return 1
+    after=$(git diff HEAD -- docs | sha256sum)
+    if [ "$before" != "$after" ]; then
+        git --no-pager diff --stat -- docs
+        echo "generated files are out of date: run \`make generate\` and commit the result"
+        return 1
+    fi
+}
+check "generated files" unchanged
+finish generated

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Unit, property, snapshot, store and HTTP tests; benches and fuzz targets must compile.
+. "$(dirname "$0")/lib.sh"
+check "rust tests" rust_tests --all-features
+check "doc tests" cargo test --quiet --doc --all-features
+finish test

@@ -1,0 +1,34 @@
+# `make help` lists the targets.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help run check test soak bench generate install-deps
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')" 2>/dev/null \
+		|| grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST)
+
+run: ## Build and start the gateway with simulated accounts; prints how to point Claude Code at it
+	@scripts/run.sh
+
+check: ## The inner loop: format, lints, unit tests
+	@cargo fmt --check
+	@cargo clippy --quiet --all-targets --all-features -- -D warnings
+	@. .ci/lib.sh && rust_tests --all-features --lib
+
+test: ## Install what is missing and run everything CI runs
+	@.ci/all.sh
+
+soak: ## The long runs, each with its seed
+	@.ci/soak.sh
+
+bench: ## Benchmarks: micro-benches, and the gateway beside a bare relay where benches/run.sh is present
+	@cargo bench --all-features
+	@if [ -x benches/run.sh ]; then benches/run.sh; fi
+
+generate: ## Write all generated files
+	@mkdir -p .cache docs
+	@cargo run --quiet --bin antigravity-proxy -- config docs >.cache/configuration.md
+	@mv .cache/configuration.md docs/configuration.md
+
+install-deps: ## Install what building and testing need
+	@scripts/install-deps.sh test

