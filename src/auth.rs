@@ -2,9 +2,10 @@
 
 pub mod key;
 pub mod oauth;
+mod token_store;
 pub mod tokens;
 pub mod vault;
 
 pub use key::{ApiKeys, ClientKey};
-pub use tokens::{AccessToken, Source, TokenError, TokenRequest, TokenStore, Tokens};
+pub use tokens::{AccessToken, TokenError, TokenRequest, TokenStore, Tokens};
 pub use vault::{Sealed, Vault, VaultError};

@@ -1,3 +1,344 @@
 //! The life of one request, readable top to bottom: admit, convert, attempt, stream, settle.
+//!
+//! [`Dispatcher::messages`] is the way in. [`run`](self) walks over accounts, `attempt` over one account's calls,
+//! `live` carries the stream to the client; [`policy`] decides what follows a failure and [`error`] what the
+//! client is told. Once an event has reached the client nothing is retried.
 
+mod attempt;
+pub mod error;
+mod live;
 pub mod policy;
+mod reading;
+mod run;
+mod signatures;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use self::error::DispatchError;
+use self::signatures::Memory;
+use crate::account::alias::{self, Resolution};
+use crate::account::catalogue::Catalogue;
+use crate::account::settlement::{Asker, Settlements};
+use crate::account::survey::Survey;
+use crate::anthropic::request::MessagesRequest;
+use crate::auth::tokens::{AccessToken, StoredToken, TokenError, TokenRequest, Tokens};
+use crate::auth::vault::Sealed;
+use crate::clock::Clock;
+use crate::cloudcode::{Client, Failure, FailureClass};
+use crate::config::{DispatchConfig, ModelsConfig};
+use crate::format::stream::MessageIds;
+use crate::format::{self, ToolCache};
+use crate::store::Store;
+use crate::store::host::StoreError;
+use crate::store::ident::{AccountId, Generation};
+use crate::store::ops::PoolEvent;
+use crate::store::ops::admit::{Grant, TokenState};
+use crate::telemetry::metrics::Metrics;
+
+/// How long a request waits for the first survey of a pool whose models are not known yet.
+const FIRST_SURVEY: Duration = Duration::from_secs(10);
+/// How long a request waits for an account's project before it goes on with the default one.
+const PROJECT_WAIT: Duration = Duration::from_secs(15);
+/// Pauses between tries while the store is away.
+const STORE_PAUSE: Duration = Duration::from_millis(200);
+
+/// One request as it arrived, authenticated but not parsed.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The body.
+    pub body: Bytes,
+    /// The id of the client's key, never the key: the scope of its conversations and signatures.
+    pub client_key: Arc<str>,
+    /// The id that the answer's `request-id` header carries; unique.
+    pub request_id: Arc<str>,
+}
+
+/// The answer to a request.
+pub enum Reply {
+    /// One message object.
+    Message(Bytes),
+    /// Server-sent events, encoded; dropping the stream cancels the upstream call.
+    Stream(BoxStream<'static, Bytes>),
+}
+
+/// What dispatch takes from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Retries, waits, deadline.
+    pub dispatch: DispatchConfig,
+    /// Aliases, mapping, fallback.
+    pub models: ModelsConfig,
+    /// Switches of the conversion.
+    pub conversion: format::Options,
+    /// Silence after which a stream gets a `ping`.
+    pub keepalive: Duration,
+    /// Life of a lease between renewals.
+    pub lease_ttl: Duration,
+    /// How long a signature is remembered after its last use.
+    pub signature_ttl: Duration,
+    /// How long a request waits for a store that is away.
+    pub outage_grace: Duration,
+    /// The project of accounts for which none can be found.
+    pub default_project: String,
+}
+
+/// The parts dispatch works with.
+pub struct Parts {
+    /// Settings.
+    pub settings: Settings,
+    /// Shared state.
+    pub store: Store,
+    /// The upstream.
+    pub client: Client,
+    /// Access tokens.
+    pub tokens: Tokens,
+    /// The pool's models.
+    pub catalogue: Catalogue,
+    /// Rounds over the accounts.
+    pub survey: Survey,
+    /// Where attempts end.
+    pub settlements: Settlements,
+    /// Converted tool declarations.
+    pub tools: ToolCache,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Clock,
+    /// Tracks work that outlives its request.
+    pub tasks: TaskTracker,
+}
+
+/// Answers requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatcher {
+    parts: Arc<Parts>,
+    waiters: Arc<Semaphore>,
+}
+
+impl Dispatcher {
+    /// A dispatcher over `parts`.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let waiters = Arc::new(Semaphore::new(parts.settings.dispatch.max_waiters));
+        Self { parts: Arc::new(parts), waiters }
+    }
+
+    /// Answers one request; for a streaming one the reply begins with its first event, or with a ping after a
+    /// silence. Dropping the future or the stream cancels the upstream call and settles the attempt.
+    pub async fn messages(&self, incoming: Incoming) -> Result<Reply, DispatchError> {
+        run::messages(self.clone(), incoming).await
+    }
+
+    /// A local estimate of the input tokens of a Messages request; see [`format::tokens`].
+    pub fn count_tokens(&self, body: &[u8]) -> Result<u64, DispatchError> {
+        let request = MessagesRequest::parse_for_count(body).map_err(DispatchError::Request)?;
+        Ok(format::tokens::estimate(&request))
+    }
+
+    /// The upstream model for a requested one. A pool whose models nobody has asked for yet is surveyed first.
+    pub async fn resolve(&self, requested: Option<&str>) -> Result<Resolution, DispatchError> {
+        let models = &self.parts.settings.models;
+        let mut offered = self.offered().await?;
+        if offered.is_empty() {
+            self.parts.survey.completed_within(FIRST_SURVEY).await;
+            offered = self.offered().await?;
+        }
+        Ok(alias::resolve(requested, &offered, models))
+    }
+
+    async fn offered(&self) -> Result<Arc<Vec<String>>, DispatchError> {
+        let deadline = self.clock().instant() + self.parts.settings.outage_grace;
+        self.patiently(deadline, || self.parts.catalogue.ids()).await
+    }
+
+    /// The model to use when all accounts of `model` are used up; `None` when fallback is off or leads nowhere.
+    async fn fallback(&self, model: &str) -> Result<Option<crate::google::model::ModelId>, DispatchError> {
+        if !self.parts.settings.dispatch.fallback {
+            return Ok(None);
+        }
+        let offered = self.offered().await?;
+        let target = alias::fallback(model, &self.parts.settings.models);
+        Ok(target
+            .filter(|target| offered.is_empty() || offered.contains(target))
+            .map(|target| crate::google::model::ModelId::new(&target)))
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
+    fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    fn upstream(&self) -> &Client {
+        &self.parts.client
+    }
+
+    fn settlements(&self) -> &Settlements {
+        &self.parts.settlements
+    }
+
+    fn tools(&self) -> &ToolCache {
+        &self.parts.tools
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.parts.clock
+    }
+
+    fn waiters(&self) -> &Semaphore {
+        &self.waiters
+    }
+
+    fn account_count(&self) -> u32 {
+        self.parts.survey.account_count()
+    }
+
+    fn memory(&self, asker: &Asker) -> Memory {
+        let client_key = Arc::clone(&asker.client_key);
+        Memory::new(self.parts.store.clone(), client_key, self.settings().signature_ttl, self.parts.tasks.clone())
+    }
+
+    /// Ids for one answer. Should the system have no randomness, they come from the time: ids only have to
+    /// differ within a conversation.
+    fn message_ids(&self) -> MessageIds {
+        let mut seed = [0_u8; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            seed[..8].copy_from_slice(&self.clock().epoch_ms().to_le_bytes());
+        }
+        MessageIds::new(seed)
+    }
+
+    /// Between nothing and `most`, at most a second: requests that wait for one reset do not return together.
+    fn jitter(&self, most: Duration) -> Duration {
+        let most = most.min(Duration::from_secs(1));
+        getrandom::u32().map_or(Duration::ZERO, |random| most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
+    }
+
+    fn observe(&self, failure: &Failure) {
+        self.metrics().upstream_attempts.with_label_values(&[class_label(&failure.class)]).inc();
+    }
+
+    /// The tokens this process holds, so that admission does not send them again.
+    fn known_tokens(&self) -> Vec<(AccountId, Generation)> {
+        let known = self.parts.tokens.known_generations().into_iter();
+        known.filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation)))).collect()
+    }
+
+    /// The granted account's access token.
+    async fn token(&self, grant: &Grant) -> Result<AccessToken, TokenError> {
+        let admitted = match &grant.token {
+            TokenState::Sent { generation, ttl, sealed } => Some(StoredToken {
+                sealed: Sealed::from_text(sealed.clone()),
+                generation: generation.0,
+                remaining: *ttl,
+            }),
+            TokenState::Missing | TokenState::Held { .. } => None,
+        };
+        self.parts.tokens.access_token(&token_request(grant, admitted)).await
+    }
+
+    /// A token newer than `refused`, which the upstream did not take.
+    async fn fresh_token(&self, grant: &Grant, refused: &AccessToken) -> Result<AccessToken, TokenError> {
+        self.parts.tokens.refused(grant.account.as_str(), refused.generation).await?;
+        self.parts.tokens.access_token(&token_request(grant, None)).await
+    }
+
+    /// The project to name in calls. One that is not known yet is looked for, but not for long.
+    async fn project(&self, grant: &Grant, token: &AccessToken) -> String {
+        if let Some(project) = &grant.project {
+            return project.clone();
+        }
+        let survey = self.parts.survey.clone();
+        let (account, token) = (grant.account.clone(), token.clone());
+        // Goes on when this request stops waiting, so that the next one finds the project.
+        let search = self.parts.tasks.spawn(async move { survey.project(&account, &token).await });
+        let found = tokio::time::timeout(PROJECT_WAIT, search).await;
+        found.ok().and_then(Result::ok).flatten().unwrap_or_else(|| self.settings().default_project.clone())
+    }
+
+    /// Repeats `operation` while the store is away, within the outage grace and `deadline`. Only for operations
+    /// that may be repeated after a lost reply.
+    async fn patiently<T, F>(&self, deadline: Instant, operation: impl Fn() -> F) -> Result<T, DispatchError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let give_up = deadline.min(self.clock().instant() + self.settings().outage_grace);
+        loop {
+            match operation().await {
+                Ok(value) => return Ok(value),
+                Err(StoreError::Unavailable { reason }) => {
+                    if self.clock().instant() + STORE_PAUSE >= give_up {
+                        tracing::warn!(%reason, "the store is away");
+                        return Err(DispatchError::StoreUnavailable);
+                    }
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the store refused an operation");
+                    return Err(DispatchError::Internal);
+                }
+            }
+        }
+    }
+
+    /// Waits for `limit`, or until an account or limit changes.
+    async fn account_freed(&self, limit: Duration) {
+        let mut events = self.parts.store.subscribe();
+        let channel = self.parts.store.keys().channel();
+        let freed = async {
+            loop {
+                match events.recv().await {
+                    Ok(event) => match PoolEvent::parse(&channel, &event) {
+                        Some(PoolEvent::Account(_) | PoolEvent::Settings) => return,
+                        _ => {}
+                    },
+                    Err(RecvError::Lagged(_)) => return,
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(limit, freed).await;
+    }
+}
+
+fn token_request(grant: &Grant, admitted: Option<StoredToken>) -> TokenRequest {
+    TokenRequest {
+        account: grant.account.as_str().to_owned(),
+        source: grant.source,
+        credential_version: grant.credential.0,
+        admitted,
+    }
+}
+
+/// The metric label of a failure's class.
+fn class_label(class: &FailureClass) -> &'static str {
+    match class {
+        FailureClass::Client => "client_error",
+        FailureClass::Unauthorized => "unauthorized",
+        FailureClass::CredentialRevoked => "revoked",
+        FailureClass::Banned => "banned",
+        FailureClass::VerificationRequired { .. } => "verification",
+        FailureClass::Forbidden => "forbidden",
+        FailureClass::NotFound => "not_found",
+        FailureClass::RateLimited { .. } => "rate_limited",
+        FailureClass::Capacity => "capacity",
+        FailureClass::Server => "server_error",
+        FailureClass::Transport { .. } => "transport",
+        FailureClass::Empty => "empty",
+        FailureClass::Blocked { .. } => "blocked",
+    }
+}

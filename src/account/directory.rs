@@ -1,9 +1,12 @@
 //! Accounts coming in, going out, and as an operator sees them.
 
+use std::sync::Arc;
+
 use secrecy::SecretString;
 use thiserror::Error;
 
 use super::import::{self, DocumentError, Entry, Rejected};
+use crate::auth::tokens::credential_aad;
 use crate::auth::vault::{Sealed, Vault, VaultError};
 use crate::clock::Clock;
 use crate::store::Store;
@@ -19,7 +22,7 @@ const PAGE: u32 = 500;
 #[derive(Clone)]
 pub struct Directory {
     store: Store,
-    vault: Vault,
+    vault: Arc<Vault>,
     clock: Clock,
 }
 
@@ -54,7 +57,7 @@ pub struct ImportReport {
 impl Directory {
     /// The accounts in `store`, sealed by `vault`.
     #[must_use]
-    pub fn new(store: Store, vault: Vault, clock: Clock) -> Self {
+    pub fn new(store: Store, vault: Arc<Vault>, clock: Clock) -> Self {
         Self { store, vault, clock }
     }
 
@@ -142,7 +145,7 @@ impl Directory {
     }
 
     fn seal(&self, id: &AccountId, credential: &SecretString) -> Result<Sealed, VaultError> {
-        self.vault.seal(id.as_str(), credential)
+        self.vault.seal(&credential_aad(id.as_str()), credential)
     }
 }
 

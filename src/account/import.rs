@@ -10,28 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// How an account obtains access tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// From a refresh token.
-    OAuth,
-    /// A fixed access token given by the operator.
-    Manual,
-    /// From the IDE's database on the same machine.
-    Database,
-}
-
-impl Source {
-    /// `oauth`, `manual` or `database`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OAuth => "oauth",
-            Self::Manual => "manual",
-            Self::Database => "database",
-        }
-    }
-}
+use crate::store::ident::Source;
 
 /// One account as a document describes it.
 #[derive(Debug)]

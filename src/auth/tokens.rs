@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 use super::oauth::{Minted, OAuth};
 use super::vault::{Sealed, Vault, VaultError};
 use crate::clock::Clock;
+use crate::store::ident::Source;
+use crate::store::ops::tokens::RefreshFailure;
 
 /// Longest use of a token without asking the store again.
 const LOCAL_TTL: Duration = Duration::from_secs(30);
@@ -28,29 +30,6 @@ const POLL: Duration = Duration::from_millis(100);
 const WAIT_LIMIT: Duration = Duration::from_secs(20);
 /// How often a refresh whose result the store did not take is begun again.
 const ATTEMPTS: u32 = 3;
-
-/// Where an account's credential comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// Signed in with Google: a refresh token.
-    OAuth,
-    /// A key given by hand, sent as it is.
-    Manual,
-    /// The desktop application's database.
-    Database,
-}
-
-impl Source {
-    /// `oauth`, `manual` or `database`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OAuth => "oauth",
-            Self::Manual => "manual",
-            Self::Database => "database",
-        }
-    }
-}
 
 /// Whose token is wanted.
 #[derive(Clone, Debug)]
@@ -113,12 +92,13 @@ pub trait TokenStore: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<u64>, StoreFault>>;
 
     /// Releases the lock, if `owner` holds it. After a transient failure nobody refreshes for 5 s, doubling up to
-    /// 60 s while failures go on.
+    /// 60 s while failures go on; a revoked credential, if it is still of this version, makes the account invalid.
     fn fail_refresh<'a>(
         &'a self,
         account: &'a str,
+        credential_version: u64,
         owner: &'a str,
-        transient: bool,
+        failure: RefreshFailure,
     ) -> BoxFuture<'a, Result<(), StoreFault>>;
 
     /// Deletes the stored token if it is still of this generation.
@@ -350,9 +330,12 @@ impl Inner {
                     let (sealed, minted) = match fresh {
                         Ok(fresh) => fresh,
                         Err(error) => {
-                            let transient = matches!(error, TokenError::Transient { .. });
+                            let failure = match error {
+                                TokenError::Revoked => RefreshFailure::Revoked,
+                                _ => RefreshFailure::Transient,
+                            };
                             // The cause is worth more than a failure to record it; the lock lapses by itself.
-                            let _ = self.store.fail_refresh(account, &owner, transient).await;
+                            let _ = self.store.fail_refresh(account, version, &owner, failure).await;
                             return Err(error);
                         }
                     };
