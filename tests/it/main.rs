@@ -1,3 +1,4 @@
 //! Tests of the whole crate.
+#![cfg(test)]
 
 mod imports;
