@@ -30,7 +30,8 @@ for need in "${needs[@]}"; do
 done
 
 if [ "${#missing[@]}" -gt 0 ]; then
-    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    # shellcheck disable=SC2207
+    missing=($(printf '%s\n' "${missing[@]}" | sort -u))
     if ! command -v apt-get >/dev/null; then
         echo "missing: ${missing[*]} (Debian's package names). This system has no apt-get: install them and try again." >&2
         exit 1

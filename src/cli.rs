@@ -24,7 +24,7 @@ pub async fn run(cli: Cli) -> Exit {
     match command(cli).await {
         Ok(exit) => exit,
         Err(error) => {
-            output::complain(&format!("{error:#}"));
+            complain(&format!("{error:#}"));
             Exit::of(&error)
         }
     }
@@ -48,7 +48,7 @@ async fn command(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(_) => {
             output::write(&loaded.listing())?;
             for warning in &loaded.warnings {
-                output::complain(&format!("warning: {warning}"));
+                complain(&format!("warning: {warning}"));
             }
             Ok(Exit::Ok)
         }

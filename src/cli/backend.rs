@@ -131,13 +131,18 @@ fn percent_encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.extend(['%', hex(byte >> 4), hex(byte & 15)]);
         }
         encoded
     })
 }
 
-#[cfg(all(test, unix))]
+fn hex(digit: u8) -> char {
+    char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase()
+}
+
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixListener;
@@ -157,7 +162,7 @@ mod tests {
 
     fn config(dir: &tempfile::TempDir) -> Config {
         let mut config = Config::default();
-        config.store.data_dir = dir.path().to_owned();
+        dir.path().clone_into(&mut config.store.data_dir);
         config
     }
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::exit::Unavailable;
 
 /// Longest silence before the answer's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// Largest answer that is kept in memory.
 const MAX_ANSWER: usize = 256 << 20;
 

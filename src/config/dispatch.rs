@@ -37,14 +37,14 @@ impl Default for DispatchConfig {
     fn default() -> Self {
         Self {
             max_retries: 5,
-            deadline: Duration::from_secs(180),
-            max_wait: Duration::from_secs(120),
+            deadline: Duration::from_mins(3),
+            max_wait: Duration::from_mins(2),
             default_cooldown: Duration::from_secs(10),
             retry_base: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             max_capacity_retries: 5,
             capacity_tiers: [5, 10, 20, 30, 60].map(Duration::from_secs).to_vec(),
-            capacity_budget: Duration::from_secs(60),
+            capacity_budget: Duration::from_mins(1),
             quota_exhausted_status: 429,
             max_waiters: 1000,
             fallback: false,

@@ -175,7 +175,6 @@ impl Reader<'_> {
         layer
     }
 
-    #[expect(clippy::type_complexity, reason = "name, path and text of one file, used on the spot")]
     fn named_file(
         &self,
         setting: &Setting,

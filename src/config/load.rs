@@ -112,11 +112,9 @@ impl Loaded {
         let width = |text: &str| text.chars().count();
         let keys = rows.iter().map(|row| width(row.0)).max().unwrap_or(0);
         let longest = rows.iter().map(|row| width(&row.1)).max().unwrap_or(0).min(48);
-        let mut listing = String::new();
-        for (key, value, origin) in rows {
-            listing.push_str(&format!("{key:keys$}  {value:longest$}  {origin}\n"));
-        }
-        listing
+        rows.into_iter().fold(String::new(), |listing, (key, value, origin)| {
+            listing + &format!("{key:keys$}  {value:longest$}  {origin}\n")
+        })
     }
 }
 

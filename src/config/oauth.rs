@@ -31,7 +31,7 @@ impl Default for OAuthConfig {
             auth_url: "https://accounts.google.com/o/oauth2/v2/auth".into(),
             token_url: "https://oauth2.googleapis.com/token".into(),
             userinfo_url: "https://www.googleapis.com/oauth2/v1/userinfo".into(),
-            token_ttl: Duration::from_secs(300),
+            token_ttl: Duration::from_mins(5),
         }
     }
 }

@@ -27,7 +27,7 @@ with its source (of secrets only whether they are set).
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     for (section, title) in Section::ALL {
-        page.push_str(&format!("\n## {title}\n\n"));
+        page.extend(["\n## ", title, "\n\n"]);
         page.push_str(
             "| Setting | Environment, flag | Default | Allowed | Meaning |\n|---|---|---|---|---|\n",
         );

@@ -59,7 +59,7 @@ impl Default for ServerConfig {
             request_body_limit: 50 * 1024 * 1024,
             stream_keepalive: Duration::from_secs(15),
             drain_delay: Duration::ZERO,
-            shutdown_grace: Duration::from_secs(600),
+            shutdown_grace: Duration::from_mins(10),
             dev_mode: false,
         }
     }

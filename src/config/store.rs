@@ -32,7 +32,7 @@ impl Default for StoreConfig {
             encryption_keys: Vec::new(),
             outage_grace: Duration::from_secs(20),
             lease_ttl: Duration::from_secs(30),
-            signature_ttl: Duration::from_secs(7200),
+            signature_ttl: Duration::from_hours(2),
         }
     }
 }

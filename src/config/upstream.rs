@@ -61,8 +61,8 @@ impl Default for UpstreamConfig {
             client_version: "1.110.0".into(),
             api_client: "gl-node/18.18.2 fire/0.8.6 grpc/1.10.x".into(),
             connect_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(120),
-            idle_timeout: Duration::from_secs(120),
+            header_timeout: Duration::from_mins(2),
+            idle_timeout: Duration::from_mins(2),
             proxy: ProxyConfig::default(),
             extra_roots: None,
         }

@@ -134,7 +134,9 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
         Kind::SecretList => {
             list(raw.items().filter(|items| !items.is_empty() && items.iter().all(|item| !item.is_empty()))?)
         }
-        Kind::KeyRing => list(raw.items().filter(|keys| !keys.is_empty() && keys.iter().all(is_key))?),
+        Kind::KeyRing => {
+            list(raw.items().filter(|keys| !keys.is_empty() && keys.iter().all(|key| is_key(key)))?)
+        }
         Kind::Path => ValueKind::String(path(&raw.text()?, cwd)?),
         Kind::File => {
             let path = path(&raw.text()?, cwd)?;
@@ -195,8 +197,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-#[expect(clippy::ptr_arg, reason = "used as a predicate over a list of strings")]
-fn is_key(key: &String) -> bool {
+fn is_key(key: &str) -> bool {
     base64::engine::general_purpose::STANDARD
         .decode(key)
         .map(zeroize::Zeroizing::new)

@@ -90,7 +90,7 @@ metrics! {
     waiters: IntGauge = "pool_waiters";
     /// Content blocks of unknown type left out of a request.
     dropped_blocks: IntCounter = "dropped_blocks_total";
-    /// Tokens by model and direction: input, output, cache_read.
+    /// Tokens by model and direction: `input`, `output`, `cache_read`.
     tokens: IntCounterVec = "tokens_total" ["model", "direction"];
     /// Store calls by script.
     store_calls: IntCounterVec = "store_calls_total" ["script"];

@@ -313,7 +313,7 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
             if name != "tests" {
                 found.extend(sources(&path));
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
             found.push(path);
         }
     }

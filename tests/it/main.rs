@@ -1,3 +1,5 @@
 //! Tests of the whole crate.
+#![cfg(test)]
 
+mod cli;
 mod imports;

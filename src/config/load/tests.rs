@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 
 use super::super::{Config, ConfigErrors, Flags, LoadInput, Loaded, Origin, SETTINGS, Strategy};
 
@@ -176,7 +176,7 @@ fn secrets_come_from_files_too() {
     fs::write(&path, "one, two\n").unwrap();
     let bench = bench.env("API_KEY_FILE", path.to_str().unwrap());
     let loaded = bench.load().unwrap();
-    let keys: Vec<_> = loaded.config.server.api_keys.iter().map(|key| key.expose_secret()).collect();
+    let keys: Vec<_> = loaded.config.server.api_keys.iter().map(ExposeSecret::expose_secret).collect();
     assert_eq!(keys, ["one", "two"]);
     assert!(loaded.listing().lines().any(|line| line.starts_with("apiKey") && line.contains(" set ")));
     assert!(!loaded.listing().contains("two"), "{}", loaded.listing());
@@ -252,7 +252,7 @@ fn the_references_sample_keys_load() {
     );
     let loaded = bench.load().unwrap();
     assert_eq!(loaded.config.server.request_body_limit, 10 << 20);
-    assert_eq!(loaded.config.dispatch.default_cooldown, Duration::from_secs(60));
+    assert_eq!(loaded.config.dispatch.default_cooldown, Duration::from_mins(1));
     assert_eq!(loaded.config.models.mapping, BTreeMap::from([("claude-x".into(), "gemini-y".into())]));
     assert!(loaded.config.server.api_keys.is_empty());
     assert!(loaded.warnings.iter().any(|w| w.starts_with("redisAddr")), "{:?}", loaded.warnings);
