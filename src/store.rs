@@ -1,4 +1,5 @@
 //! Shared state: script hosts, the scripts themselves, and one typed wrapper per script.
 
+pub mod embedded;
 pub mod host;
 pub mod script;
