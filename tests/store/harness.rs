@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use antigravity_proxy::clock::Clock;
 use antigravity_proxy::config::{SelectionConfig, Strategy};
 use antigravity_proxy::store::Store;
+use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
 use antigravity_proxy::store::ident::{AccountId, Generation, LeaseId, OwnerId, Source};
 use antigravity_proxy::store::keys::Keys;
@@ -13,6 +15,7 @@ use antigravity_proxy::store::ops::accounts::{Change, PutAccount, PutOutcome};
 use antigravity_proxy::store::ops::admit::{Admission, Admit, Decision, Grant};
 use antigravity_proxy::store::ops::listing::AccountView;
 use antigravity_proxy::store::ops::settle::{Outcome, Settle, Settlement};
+use antigravity_proxy::store::registry::ALL;
 use antigravity_proxy::store::script::Script;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
@@ -77,7 +80,13 @@ pub(crate) async fn on_every_host(story: impl AsyncFn(Pool)) {
 }
 
 pub(crate) async fn hosts() -> Vec<(&'static str, Arc<dyn ScriptHost>)> {
-    vec![("redis", Arc::new(Redis::start().await))]
+    vec![("embedded", Arc::new(embedded())), ("redis", Arc::new(Redis::start().await))]
+}
+
+/// The embedded store in memory, with the product's scripts and the suite's.
+pub(crate) fn embedded() -> EmbeddedHost {
+    let scripts: Vec<_> = ALL.iter().copied().chain([&PUT_FIELD, &GET_HASH]).collect();
+    EmbeddedHost::in_memory(Clock::system(), &scripts).unwrap()
 }
 
 /// A pool on one host, with short words for what stories do.
