@@ -3,6 +3,7 @@
 //! [`Store`] is what the rest of the gateway sees. It builds calls and reads replies; every rule is in
 //! `scripts/*.lua`, which run in whatever [`host::ScriptHost`] it was given.
 
+pub mod embedded;
 pub mod host;
 pub mod ident;
 pub mod keys;

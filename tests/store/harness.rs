@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use antigravity_proxy::clock::Clock;
 use antigravity_proxy::config::{SelectionConfig, Strategy};
 use antigravity_proxy::store::Store;
+use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
-use antigravity_proxy::store::ident::{AccountId, LeaseId, OwnerId, Source};
+use antigravity_proxy::store::ident::{AccountId, Generation, LeaseId, OwnerId, Source};
 use antigravity_proxy::store::keys::Keys;
 use antigravity_proxy::store::ops::accounts::{Change, PutAccount, PutOutcome};
 use antigravity_proxy::store::ops::admit::{Admission, Admit, Decision, Grant};
 use antigravity_proxy::store::ops::listing::AccountView;
 use antigravity_proxy::store::ops::settle::{Outcome, Settle, Settlement};
+use antigravity_proxy::store::registry::ALL;
 use antigravity_proxy::store::script::Script;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
@@ -42,7 +45,8 @@ impl ScriptHost for Recorder {
     fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
         Box::pin(async move {
             let scripts: Vec<_> = batch.iter().map(|call| call.script.name).collect();
-            let timed = batch.iter().all(|call| call.args.last().is_some_and(|now| !now.as_bytes().is_empty()));
+            let timed =
+                batch.iter().all(|call| call.args.last().is_some_and(|now| !now.as_bytes().is_empty()));
             let replies = self.inner.eval(batch).await?;
             if timed {
                 self.replies.lock().unwrap().extend(scripts.into_iter().zip(replies.iter().cloned()));
@@ -76,7 +80,13 @@ pub(crate) async fn on_every_host(story: impl AsyncFn(Pool)) {
 }
 
 pub(crate) async fn hosts() -> Vec<(&'static str, Arc<dyn ScriptHost>)> {
-    vec![("redis", Arc::new(Redis::start().await))]
+    vec![("embedded", Arc::new(embedded())), ("redis", Arc::new(Redis::start().await))]
+}
+
+/// The embedded store in memory, with the product's scripts and the suite's.
+pub(crate) fn embedded() -> EmbeddedHost {
+    let scripts: Vec<_> = ALL.iter().copied().chain([&PUT_FIELD, &GET_HASH]).collect();
+    EmbeddedHost::in_memory(Clock::system(), &scripts).unwrap()
 }
 
 /// A pool on one host, with short words for what stories do.
@@ -85,6 +95,14 @@ pub(crate) struct Pool {
     pub(crate) host: Arc<dyn ScriptHost>,
     pub(crate) store: Store,
     pub(crate) keys: Keys,
+}
+
+/// What an admission of a story asks for besides the usual.
+pub(crate) struct Ask {
+    pub(crate) model: &'static str,
+    pub(crate) tried: Vec<AccountId>,
+    pub(crate) known: Vec<(AccountId, Generation)>,
+    pub(crate) probe_after: Option<Duration>,
 }
 
 /// An account's state as a vector gives it.
@@ -219,17 +237,18 @@ impl Pool {
         self.admit_with(name, at, |_| {}).await
     }
 
-    pub(crate) async fn admit_with(&self, name: &str, at: i64, change: impl FnOnce(&mut Admit<'_>)) -> Admission {
+    pub(crate) async fn admit_with(&self, name: &str, at: i64, change: impl FnOnce(&mut Ask)) -> Admission {
+        let mut ask = Ask { model: M, tried: Vec::new(), known: Vec::new(), probe_after: None };
+        change(&mut ask);
         let lease = lease(name);
-        let mut admit = Admit {
+        let admit = Admit {
             lease: &lease,
             lease_ttl: ms(30_000),
-            model: M,
-            tried: &[],
-            known: &[],
-            probe_after: None,
+            model: ask.model,
+            tried: &ask.tried,
+            known: &ask.known,
+            probe_after: ask.probe_after,
         };
-        change(&mut admit);
         self.store.at(at).admit(&admit).await.unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! The store's suites: scripts on every host.
 
 mod behaviour;
+mod differential;
 mod harness;
 mod redis;
 mod scripts;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use antigravity_proxy::config::SelectionConfig;
 use antigravity_proxy::store::Store;
+use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptError, ScriptHost, StoreError};
 use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason};
 use antigravity_proxy::store::keys::{Keys, SigKey, SigKind};
@@ -20,20 +21,36 @@ use tokio::sync::broadcast;
 
 use crate::harness::{M, id, lease, ms, new_account, owner};
 
-/// Commands that both hosts have.
+/// Commands that scripts use.
 const COMMANDS: &[&str] = &[
-    "DEL", "GET", "HDEL", "HGET", "HGETALL", "HINCRBY", "HLEN", "HMGET", "HSET", "PEXPIRE", "PTTL", "PUBLISH",
-    "SET", "TIME", "ZADD", "ZCARD", "ZRANGEBYSCORE", "ZREM", "ZSCORE",
+    "DEL",
+    "GET",
+    "HDEL",
+    "HGET",
+    "HGETALL",
+    "HINCRBY",
+    "HLEN",
+    "HMGET",
+    "HSET",
+    "PEXPIRE",
+    "PTTL",
+    "PUBLISH",
+    "SET",
+    "TIME",
+    "ZADD",
+    "ZCARD",
+    "ZRANGEBYSCORE",
+    "ZREM",
+    "ZSCORE",
 ];
 
 /// Globals a script may read.
-const GLOBALS: &[&str] = &[
-    "ARGV", "KEYS", "error", "ipairs", "math", "pairs", "redis", "string", "table", "tonumber", "type",
-];
+const GLOBALS: &[&str] =
+    &["ARGV", "KEYS", "error", "ipairs", "math", "pairs", "redis", "string", "table", "tonumber", "type"];
 
 const KEYWORDS: &[&str] = &[
-    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not",
-    "or", "repeat", "return", "then", "true", "until", "while",
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil",
+    "not", "or", "repeat", "return", "then", "true", "until", "while",
 ];
 
 #[test]
@@ -59,9 +76,11 @@ fn commands_are_on_the_list() {
     let mut seen = BTreeSet::new();
     for script in ALL {
         for call in script.source.split("redis.call(").skip(1) {
-            let command = call.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(name, _)| name);
+            let command =
+                call.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(name, _)| name);
             let command = command.unwrap_or_else(|| panic!("{}: a computed command", script.name));
             assert!(COMMANDS.contains(&command), "{}: {command}", script.name);
+            assert!(EmbeddedHost::knows_command(command), "{}: {command}", script.name);
             seen.insert(command);
         }
         for banned in ["cjson", "cmsgpack", "struct.", "redis.pcall", "loadstring", "os.", "setmetatable"] {
@@ -123,7 +142,11 @@ fn no_script_reads_or_writes_a_global() {
                 _ => continue,
             };
             declared.extend(
-                names.iter().take_while(|t| is_name(t) || *t == ",").map(String::as_str).filter(|t| is_name(t)),
+                names
+                    .iter()
+                    .take_while(|t| is_name(t) || *t == ",")
+                    .map(String::as_str)
+                    .filter(|t| is_name(t)),
             );
         }
         for (at, token) in tokens.iter().enumerate() {
@@ -169,14 +192,8 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     let (account, attempt, holder) = (id("a"), lease("l"), owner("o"));
     let models = ["x".to_owned(), "y".to_owned()];
     let credential = CredentialVersion(1);
-    let admit = Admit {
-        lease: &attempt,
-        lease_ttl: ms(30_000),
-        model: M,
-        tried: &[],
-        known: &[],
-        probe_after: None,
-    };
+    let admit =
+        Admit { lease: &attempt, lease_ttl: ms(30_000), model: M, tried: &[], known: &[], probe_after: None };
     let settle = Settle {
         account: &account,
         lease: &attempt,
@@ -225,7 +242,12 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
         let name = call.script.name;
         called.insert(name);
         let header = call.script.header().unwrap();
-        assert!(header.accepts(call.keys.len(), call.args.len()), "{name}: {} keys, {} args", call.keys.len(), call.args.len());
+        assert!(
+            header.accepts(call.keys.len(), call.args.len()),
+            "{name}: {} keys, {} args",
+            call.keys.len(),
+            call.args.len()
+        );
         assert!(call.args.last().unwrap().as_bytes().is_empty(), "{name} sends a time");
         assert!(call.keys.len() <= 1025, "{name}: {} keys", call.keys.len());
         assert!(call.keys.iter().all(|key| key.starts_with(keys.prefix())), "{name}");
@@ -235,11 +257,8 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
 
 #[tokio::test]
 async fn text_that_would_break_a_record_is_refused() {
-    let store = Store::new(
-        Arc::new(Refusing::default()),
-        Keys::new("main").unwrap(),
-        &SelectionConfig::default(),
-    );
+    let store =
+        Store::new(Arc::new(Refusing::default()), Keys::new("main").unwrap(), &SelectionConfig::default());
     let refused = |result: Result<(), StoreError>| matches!(result, Err(StoreError::BadArgument { .. }));
     assert!(refused(store.find_account("a\u{1f}b").await.map(|_| ())));
     assert!(refused(store.put_account(&new_account(&id("a"), "a\nb")).await.map(|_| ())));

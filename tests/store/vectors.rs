@@ -30,11 +30,7 @@ fn hybrid_vectors() -> Vec<Vector> {
         vector("V3", vec![used("a", 5000), used("b", 5000), used("c", 5000)], "a"),
         vector(
             "V4",
-            vec![
-                quota(used("a", 60_000), 0.2, 0),
-                quota(used("b", 60_000), 0.8, 0),
-                used("c", 60_000),
-            ],
+            vec![quota(used("a", 60_000), 0.2, 0), quota(used("b", 60_000), 0.8, 0), used("c", 60_000)],
             "b",
         ),
         vector("V5", vec![quota(fresh("a"), 0.05, 0), quota(used("b", 0), 0.06, 0)], "b"),
