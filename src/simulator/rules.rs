@@ -86,7 +86,7 @@ mod tests {
         };
         let rules = Rules::new(&[rule]);
         let headers = HeaderMap::new();
-        let mut met = |model| {
+        let met = |model| {
             let seen = Seen { path: "/p", endpoint: 0, account: None, model, text: "", headers: &headers };
             rules.action(&seen).is_some()
         };
