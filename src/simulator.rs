@@ -82,7 +82,7 @@ impl Stage {
     fn new(scenario: Scenario, clock: &Clock) -> Self {
         let fixed = scenario.fixed.iter().map(|(model, fixed)| {
             let answer = answer::Answer::fixed(model, *fixed);
-            let stream = delivery::events(answer.chunks(), None, &Action::default(), fixed.delivery);
+            let stream = delivery::events(&answer.chunks(), None, &Action::default(), fixed.delivery);
             (model.clone(), Ready { stream, whole: Bytes::from(answer.whole()) })
         });
         Self {

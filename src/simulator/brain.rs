@@ -157,14 +157,14 @@ fn thought(instruction: &str, done: usize, steps: usize) -> String {
             text.push_str(" is worth a moment. ");
         }
     }
-    text.push_str(&match steps {
+    let plan = match steps {
         0 => "No tool is needed; I answer in words.".to_owned(),
         steps if done < steps => {
             format!("That takes {steps} steps; {done} are done, so the next call is due.")
         }
         _ => "All steps are done; I report what the tools gave.".to_owned(),
-    });
-    text
+    };
+    text + &plan
 }
 
 fn plain(request: &Value, instruction: &str) -> String {

@@ -290,7 +290,7 @@ impl Call<'_> {
             fault_body(action.in_stream.unwrap_or(Fault::ServerError), self.model_id, Some(action), self.now)
                 .to_string()
         });
-        let steps = events(chunks, error.as_deref(), action, delivery);
+        let steps = events(&chunks, error.as_deref(), action, delivery);
         respond(200, "text/event-stream", steps, action, exchange)
     }
 

@@ -29,7 +29,7 @@ const BEFORE_CUT: Duration = Duration::from_millis(10);
 
 /// Turns chunks (one JSON text each) into the steps of an event stream.
 pub(super) fn events(
-    chunks: Vec<String>,
+    chunks: &[String],
     error: Option<&str>,
     action: &Action,
     delivery: Delivery,

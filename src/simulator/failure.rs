@@ -154,7 +154,6 @@ pub(super) fn oauth(code: &str, description: &str) -> Value {
     json!({"error": code, "error_description": description})
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn error(code: u16, message: &str, status: &str, details: Value) -> Value {
     let mut body = json!({"error": {"code": code, "message": message, "status": status}});
     if details.as_array().is_some_and(|details| !details.is_empty()) {

@@ -28,10 +28,10 @@ pub(super) async fn authorize(State(world): State<Arc<World>>, Query(query): Que
     let stage = world.stage.load_full();
     match code_for(&stage, &query) {
         Ok((to, code)) => {
+            let echoed = query.get("state").cloned().unwrap_or_default();
             let separator = if to.contains('?') { '&' } else { '?' };
-            let state = encode(query.get("state").map_or("", String::as_str));
             let location =
-                format!("{to}{separator}state={state}&code={}&scope={}", encode(&code), encode("simulated"));
+                format!("{to}{separator}state={}&code={}&scope=simulated", encode(&echoed), encode(&code));
             redirect(&location)
         }
         Err(reason) => {
@@ -160,18 +160,13 @@ fn tokens(stage: &Stage, account: usize) -> Value {
 /// `GET /userinfo`.
 pub(super) async fn userinfo(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
     let stage = world.stage.load_full();
-    match bearer(&headers).and_then(|token| stage.ledger.account_of(token)) {
-        Some(account) => {
-            let email = &stage.ledger.account(account).email;
-            let user =
-                json!({"id": format!("{account}"), "email": email, "verified_email": true, "name": email});
-            answer(StatusCode::OK, &user, Exchange::unrecorded())
-        }
-        None => {
-            let facts = Facts { model: "", reset_ms: 0, reset_at: String::new(), validation_url: "" };
-            answer(StatusCode::UNAUTHORIZED, &Fault::Unauthorized.body(&facts), Exchange::unrecorded())
-        }
-    }
+    let Some(account) = bearer(&headers).and_then(|token| stage.ledger.account_of(token)) else {
+        let facts = Facts { model: "", reset_ms: 0, reset_at: String::new(), validation_url: "" };
+        return answer(StatusCode::UNAUTHORIZED, &Fault::Unauthorized.body(&facts), Exchange::unrecorded());
+    };
+    let email = &stage.ledger.account(account).email;
+    let user = json!({"id": account.to_string(), "email": email, "verified_email": true, "name": email});
+    answer(StatusCode::OK, &user, Exchange::unrecorded())
 }
 
 #[expect(clippy::too_many_arguments, reason = "one record has that many columns")]

@@ -291,6 +291,7 @@ pub struct When {
 /// What happens to an exchange; the fields combine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a data file")]
 pub struct Action {
     /// Wait before the head of the answer, milliseconds.
     pub delay_ms: Option<u64>,

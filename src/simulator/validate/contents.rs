@@ -262,13 +262,13 @@ fn answer(turn: &Node<'_>, mut calls: Vec<Node<'_>>, results: &[Node<'_>]) -> Ch
 /// Inside a tool loop a Claude turn that was given with a thought must come back with it.
 fn thought_first(turns: &[Turn<'_>]) -> Check {
     let Some(last) = turns.iter().rev().find(|turn| turn.from_model) else { return Ok(()) };
-    let had_thought = last
+    let given = last
         .of("functionCall")
         .iter()
         .filter_map(|call| call.value["id"].as_str())
         .any(|id| id.starts_with(THOUGHT_BEFORE_CALL));
-    let has_thought = last.parts.first().is_some_and(|part| part.field("thought").is_some());
-    if had_thought && !has_thought {
+    let returned = last.parts.first().is_some_and(|part| part.field("thought").is_some());
+    if given && !returned {
         let found = last.parts.first().map_or("nothing", |part| {
             if part.field("functionCall").is_some() { "`tool_use`" } else { "`text`" }
         });
