@@ -1,1 +1,3 @@
-//! (placeholder)
+//! Wire types of the Messages API.
+
+pub mod error;
