@@ -39,7 +39,7 @@ impl Gateway for Fake {
                     .with_retry_after(3600)
                     .with_should_retry(false)),
                 b"stream" => {
-                    let events = ["event: ping\n\n", "event: message_stop\n\n"].map(Bytes::from_static);
+                    let events = ["event: ping\n\n", "event: message_stop\n\n"].map(Bytes::from);
                     Ok(MessagesReply::Stream(stream::iter(events).boxed()))
                 }
                 _ => {
