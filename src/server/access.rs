@@ -15,8 +15,7 @@ use crate::server::gateway::ClientKeyId;
 use crate::server::state::AppState;
 
 /// Routes that anybody may call. Static files are public too: they are no routes.
-const PUBLIC: &[&str] =
-    &["/", "/api/hello", "/api/event_logging/batch", "/livez", "/readyz", "/startupz"];
+const PUBLIC: &[&str] = &["/", "/api/hello", "/api/event_logging/batch", "/livez", "/readyz", "/startupz"];
 /// Routes that answer strangers in a form without addresses when no password is set.
 const REDACTABLE: &[&str] = &["/health"];
 /// Routes that exist over the control socket only.
@@ -36,7 +35,9 @@ impl Access {
     /// By matched route, not by raw path. What matched nothing ends in 404 or a file, but below a
     /// protected prefix only for those who may know.
     fn of(route: Option<&str>, path: &str) -> Self {
-        let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         match route {
             Some(route) if PUBLIC.contains(&route) => Self::Public,
             Some(route) if REDACTABLE.contains(&route) => Self::Redactable,

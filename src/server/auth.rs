@@ -132,8 +132,7 @@ impl ConsoleDoor {
         let header = headers.get("x-webui-password").map(http::HeaderValue::as_bytes);
         let candidates: Vec<Fingerprint> =
             [header, bearer(headers)].into_iter().flatten().map(fingerprint).collect();
-        let required =
-            || Err(ApiError::new(ErrorKind::Authentication, "Unauthorized: Password required"));
+        let required = || Err(ApiError::new(ErrorKind::Authentication, "Unauthorized: Password required"));
         if candidates.is_empty() {
             return required();
         }
@@ -165,8 +164,8 @@ impl ConsoleDoor {
         }
         let host = host(request).unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let allowed = is_loopback_name(host)
-            || self.allowed_hosts.iter().any(|name| name.eq_ignore_ascii_case(host));
+        let allowed =
+            is_loopback_name(host) || self.allowed_hosts.iter().any(|name| name.eq_ignore_ascii_case(host));
         if allowed {
             return Ok(());
         }

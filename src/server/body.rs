@@ -64,7 +64,9 @@ async fn collect(
             continue;
         }
         if buffer.is_empty() {
-            buffer.reserve(expected.clamp(first.len() + data.len(), TRUSTED_LENGTH.max(first.len() + data.len())));
+            buffer.reserve(
+                expected.clamp(first.len() + data.len(), TRUSTED_LENGTH.max(first.len() + data.len())),
+            );
             buffer.extend_from_slice(&first);
             first = Bytes::new();
         }
@@ -111,5 +113,7 @@ fn unsupported(message: &'static str) -> ApiError {
 }
 
 fn too_slow() -> ApiError {
-    ApiError::invalid("The request body arrived too slowly").with_status(StatusCode::REQUEST_TIMEOUT).closing()
+    ApiError::invalid("The request body arrived too slowly")
+        .with_status(StatusCode::REQUEST_TIMEOUT)
+        .closing()
 }

@@ -54,7 +54,8 @@ impl Request {
 /// The requested headers that a model client may send.
 fn requested_headers(headers: &HeaderMap) -> Option<HeaderValue> {
     let requested = headers.get(ACCESS_CONTROL_REQUEST_HEADERS)?.to_str().ok()?.to_ascii_lowercase();
-    let granted: Vec<&str> = requested.split(',').map(str::trim).filter(|name| is_client_header(name)).collect();
+    let granted: Vec<&str> =
+        requested.split(',').map(str::trim).filter(|name| is_client_header(name)).collect();
     HeaderValue::from_str(&granted.join(", ")).ok().filter(|value| !value.is_empty())
 }
 

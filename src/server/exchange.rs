@@ -141,8 +141,16 @@ impl Drop for Line {
 fn is_quiet(route: &str, path: &str, method: &Method) -> bool {
     match route {
         "unmatched" => path.starts_with("/.well-known/") || matches!(*method, Method::GET | Method::HEAD),
-        "/" | "/livez" | "/readyz" | "/startupz" | "/metrics" | "/health" | "/api/status" | "/api/hello"
-        | "/api/event_logging/batch" | "/v1/messages/count_tokens" => true,
+        "/"
+        | "/livez"
+        | "/readyz"
+        | "/startupz"
+        | "/metrics"
+        | "/health"
+        | "/api/status"
+        | "/api/hello"
+        | "/api/event_logging/batch"
+        | "/v1/messages/count_tokens" => true,
         _ => false,
     }
 }

@@ -21,7 +21,8 @@ pub(crate) async fn health(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     // A stranger cannot make this server ask the upstream.
-    let refresh = entitled && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "refresh=true"));
+    let refresh =
+        entitled && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "refresh=true"));
     let mut health = state.gateway.health(refresh).await?;
     if !entitled {
         redact(&mut health);
@@ -32,7 +33,9 @@ pub(crate) async fn health(
 /// Keeps the documented fields that name nobody.
 fn redact(health: &mut Value) {
     if let Value::Object(fields) = health {
-        fields.retain(|name, _| matches!(name.as_str(), "status" | "timestamp" | "latencyMs" | "summary" | "counts"));
+        fields.retain(|name, _| {
+            matches!(name.as_str(), "status" | "timestamp" | "latencyMs" | "summary" | "counts")
+        });
         fields.insert("accounts".to_owned(), json!([]));
         fields.insert("redacted".to_owned(), json!(true));
     }

@@ -80,14 +80,22 @@ impl Listeners {
     /// A metrics address that is taken is an error only when the operator chose it.
     pub async fn bind(config: &ServerConfig, control: Option<&Path>) -> Result<Self, ListenError> {
         let main = TcpListener::bind((config.host.as_str(), config.port)).await.map_err(|source| {
-            ListenError::Bind { address: format!("{}:{}", config.host, config.port), setting: "HOST, PORT", source }
+            ListenError::Bind {
+                address: format!("{}:{}", config.host, config.port),
+                setting: "HOST, PORT",
+                source,
+            }
         })?;
         let metrics = match config.metrics_addr {
             None => None,
             Some(address) => match TcpListener::bind(address).await {
                 Ok(listener) => Some(listener),
                 Err(source) if config.metrics_addr_explicit => {
-                    return Err(ListenError::Bind { address: address.to_string(), setting: "METRICS_ADDR", source });
+                    return Err(ListenError::Bind {
+                        address: address.to_string(),
+                        setting: "METRICS_ADDR",
+                        source,
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%address, %error, "no metrics listener: set METRICS_ADDR to a free address");

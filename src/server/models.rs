@@ -37,7 +37,9 @@ pub(crate) async fn get(
     State(state): State<Arc<AppState>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Ok(Path(id)) = id else { return Err(ApiError::invalid("The model id in the path is not valid UTF-8")) };
+    let Ok(Path(id)) = id else {
+        return Err(ApiError::invalid("The model id in the path is not valid UTF-8"));
+    };
     let models = state.gateway.models().await?;
     match models.iter().find(|model| model.id == id) {
         Some(model) => Ok(json::value(&entry(model))),

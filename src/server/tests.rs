@@ -12,8 +12,8 @@ use tower::ServiceExt;
 
 use super::auth::Peer;
 use super::{app, metrics_app};
-pub(crate) use fake::{Fake, state};
 use crate::config::ServerConfig;
+pub(crate) use fake::{Fake, state};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const LOCAL: (&str, &str) = ("host", "localhost:8080");
@@ -36,7 +36,11 @@ impl Answer {
 
 /// A configuration with API key `key` and console password `pass`.
 fn locked() -> ServerConfig {
-    ServerConfig { api_keys: vec!["key".into()], webui_password: Some("pass".into()), ..ServerConfig::default() }
+    ServerConfig {
+        api_keys: vec!["key".into()],
+        webui_password: Some("pass".into()),
+        ..ServerConfig::default()
+    }
 }
 
 fn request(line: &str, headers: &[(&str, &str)], body: impl Into<Body>, peer: Peer) -> Request<Body> {
@@ -106,7 +110,8 @@ async fn every_route_asks_for_its_credentials() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{line}");
         if without >= 400 && !line.starts_with("HEAD") {
             assert_eq!(answer.header("content-type"), "application/json", "{line}");
-            let expected = if line.contains(" /api/") || line.contains(" /health") { "status" } else { "type" };
+            let expected =
+                if line.contains(" /api/") || line.contains(" /health") { "status" } else { "type" };
             assert_eq!(answer.json()[expected], "error", "{line}");
         }
     }
@@ -129,7 +134,10 @@ async fn model_errors_have_anthropics_shape() {
     assert_eq!(answer.json()["error"]["message"], "Endpoint GET /v1/nothing not found");
     assert_eq!(answer.json()["error"]["type"], "not_found_error");
     let answer = call(&open, "GET /api/nothing", &[LOCAL], "").await;
-    assert_eq!((answer.json()["type"].clone(), answer.json()["status"].clone()), (json!("error"), json!("error")));
+    assert_eq!(
+        (answer.json()["type"].clone(), answer.json()["status"].clone()),
+        (json!("error"), json!("error"))
+    );
     let answer = call(&open, "PUT /v1/messages", &[], "").await;
     assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, "POST"));
     assert_eq!(answer.json()["type"], "error");
@@ -163,9 +171,15 @@ async fn cross_origin_rules() {
     assert_eq!(answer.header("access-control-allow-headers"), "x-api-key, anthropic-version");
     let answer = call(&locked(), "GET /v1/models", &[("x-api-key", "key")], "").await;
     assert_eq!(answer.header("access-control-allow-origin"), "*");
-    for (config, line) in [(ServerConfig::default(), "OPTIONS /v1/messages"), (locked(), "OPTIONS /api/accounts")] {
+    for (config, line) in
+        [(ServerConfig::default(), "OPTIONS /v1/messages"), (locked(), "OPTIONS /api/accounts")]
+    {
         let answer = call(&config, line, &preflight, "").await;
-        assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (204, ""), "{line}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("access-control-allow-origin")),
+            (204, ""),
+            "{line}"
+        );
     }
     assert_eq!(call(&locked(), "OPTIONS /v1/messages", &[("x-api-key", "key")], "").await.status, 405);
 }
@@ -219,7 +233,8 @@ async fn a_trickling_body_is_given_up() {
     let answer = call(&ServerConfig::default(), "POST /v1/messages", &[JSON], Body::from_stream(drip)).await;
     assert_eq!(answer.status, 408);
     let silence = futures_util::stream::pending::<Result<&str, std::io::Error>>();
-    let answer = call(&ServerConfig::default(), "POST /v1/messages", &[JSON], Body::from_stream(silence)).await;
+    let answer =
+        call(&ServerConfig::default(), "POST /v1/messages", &[JSON], Body::from_stream(silence)).await;
     assert_eq!(answer.status, 408);
 }
 
@@ -245,7 +260,10 @@ async fn health_names_nobody_to_strangers() {
     let open = ServerConfig::default();
     let answer = call(&open, "GET /health?refresh=true", &[LOCAL], "").await;
     assert_eq!(answer.header("cache-control"), "no-store");
-    assert_eq!((&answer.json()["accounts"][0]["email"], &answer.json()["refresh"]), (&json!("a@b"), &json!(true)));
+    assert_eq!(
+        (&answer.json()["accounts"][0]["email"], &answer.json()["refresh"]),
+        (&json!("a@b"), &json!(true))
+    );
     let answer = call(&open, "GET /health?refresh=true", &[("host", "gateway.example")], "").await;
     assert_eq!(
         answer.json(),
@@ -259,7 +277,8 @@ async fn health_names_nobody_to_strangers() {
 async fn probes_follow_the_process() {
     let state = state(&locked(), Fake::default());
     let peer = Peer::Tcp("10.0.0.9:1".parse().unwrap());
-    let probe = async |path: &str| ask(&state, request(&format!("GET {path}"), &[], "", peer)).await.status.as_u16();
+    let probe =
+        async |path: &str| ask(&state, request(&format!("GET {path}"), &[], "", peer)).await.status.as_u16();
     assert_eq!((probe("/livez").await, probe("/startupz").await, probe("/readyz").await), (200, 503, 503));
     state.drain.mark_started();
     assert_eq!((probe("/livez").await, probe("/startupz").await, probe("/readyz").await), (200, 200, 200));
@@ -267,7 +286,8 @@ async fn probes_follow_the_process() {
     assert_eq!((probe("/livez").await, probe("/startupz").await, probe("/readyz").await), (200, 200, 503));
 
     for (path, status) in [("/metrics", 200), ("/readyz", 503), ("/api/accounts", 404), ("/", 404)] {
-        let response = metrics_app(&state).oneshot(request(&format!("GET {path}"), &[], "", peer)).await.unwrap();
+        let response =
+            metrics_app(&state).oneshot(request(&format!("GET {path}"), &[], "", peer)).await.unwrap();
         assert_eq!(response.status(), status, "{path}");
     }
 }
@@ -288,7 +308,10 @@ async fn files_are_strict_and_revalidated() {
         assert_eq!((again.status.as_u16(), again.body.as_str(), again.header("etag")), (304, "", etag));
     }
     assert_eq!(call(&locked(), "GET /", &[("if-none-match", "\"other\"")], "").await.status, 200);
-    assert_eq!(call(&locked(), "GET /js/start.js?t=1", &[], "").await.header("content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(
+        call(&locked(), "GET /js/start.js?t=1", &[], "").await.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
 }
 
 #[tokio::test]
@@ -308,7 +331,9 @@ async fn files_from_a_directory() {
         assert_eq!(call(&config, "GET /start.html", &[], "").await.body, "mine");
         assert_eq!(call(&config, "GET /link.txt", &[], "").await.status, 404);
     }
-    for path in ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/.hidden", "/js/start.js", "/a\\b"] {
+    for path in
+        ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/.hidden", "/js/start.js", "/a\\b"]
+    {
         let answer = call(&config, &format!("GET {path}"), &[], "").await;
         assert_eq!(answer.status, 404, "{path}");
     }
@@ -339,9 +364,15 @@ async fn accounts_over_the_console_api() {
     assert_eq!(export.json(), json!([{ "email": "a@b", "refresh_token": "1//secret" }]));
     assert_eq!(export.header("cache-control"), "no-store");
 
-    assert_eq!(call(&open, "DELETE /api/accounts/a%40b", &[LOCAL], "").await.json()["message"], "Account a@b removed");
+    assert_eq!(
+        call(&open, "DELETE /api/accounts/a%40b", &[LOCAL], "").await.json()["message"],
+        "Account a@b removed"
+    );
     let missing = call(&open, "DELETE /api/accounts/x%40b", &[LOCAL], "").await;
-    assert_eq!((missing.status.as_u16(), missing.json()["error"].clone()), (404, json!("Account x@b not found")));
+    assert_eq!(
+        (missing.status.as_u16(), missing.json()["error"].clone()),
+        (404, json!("Account x@b not found"))
+    );
 }
 
 #[tokio::test]

@@ -77,7 +77,9 @@ pub(crate) async fn remove(
     email: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Ok(Path(email)) = email else { return Err(ApiError::invalid("The address in the path is not valid UTF-8")) };
+    let Ok(Path(email)) = email else {
+        return Err(ApiError::invalid("The address in the path is not valid UTF-8"));
+    };
     let email = email.trim();
     if !state.gateway.remove_account(email).await? {
         return Err(ApiError::new(ErrorKind::NotFound, format!("Account {email} not found")));

@@ -20,8 +20,7 @@ use crate::server::state::AppState;
 pub(crate) async fn export(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
     let (writer, chunks) = pipe::pipe();
     let gateway = Arc::clone(&state.gateway);
-    let mut export =
-        Export { chunks, work: Some(async move { gateway.export_store(writer).await }.boxed()) };
+    let mut export = Export { chunks, work: Some(async move { gateway.export_store(writer).await }.boxed()) };
     let first = export.next().await.transpose()?;
     let rest = stream::unfold(export, |mut export| async move { Some((export.next().await?, export)) });
     let body = stream::StreamExt::chain(stream::iter(first.map(Ok)), rest);

@@ -39,7 +39,9 @@ fn either_header_may_carry_the_key() {
     assert_eq!(check(&[("authorization", "bEaReR  two")]), check(&[("x-api-key", "two")]));
     assert!(check(&[("authorization", "Bearer no"), ("x-api-key", "one")]).is_ok());
     assert!(check(&[("authorization", "Bearer one"), ("x-api-key", "no")]).is_ok());
-    for wrong in [&[][..], &[("x-api-key", "")], &[("authorization", "one")], &[("authorization", "Basic one")]] {
+    for wrong in
+        [&[][..], &[("x-api-key", "")], &[("authorization", "one")], &[("authorization", "Basic one")]]
+    {
         assert_eq!(check(wrong), Err(401), "{wrong:?}");
     }
     assert_eq!(ApiKeys::new(&[]).check(&HeaderMap::new()).unwrap().0, "open");

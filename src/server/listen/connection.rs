@@ -153,9 +153,8 @@ async fn serve<I>(
         let answer = app.clone().call(request);
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
-    let mut connection = pin!(
-        protocol.serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service)
-    );
+    let mut connection =
+        pin!(protocol.serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service));
     let mut too_slow = pin!(async {
         // Covers what the protocol's own timer does not: a peer that never says which protocol it speaks.
         if timeout(limits.first_request, requested.cancelled()).await.is_ok() {

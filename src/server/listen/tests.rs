@@ -154,7 +154,8 @@ async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
 async fn read_until(client: &mut TcpStream, text: &str) -> String {
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains(text) {
-        let read = tokio::time::timeout(PATIENCE, client.read_buf(&mut seen)).await.expect("an answer").unwrap();
+        let read =
+            tokio::time::timeout(PATIENCE, client.read_buf(&mut seen)).await.expect("an answer").unwrap();
         assert_ne!(read, 0, "closed before {text}: {}", String::from_utf8_lossy(&seen));
     }
     String::from_utf8(seen).unwrap()
@@ -278,7 +279,11 @@ async fn an_oversize_body_sees_its_answer() {
 async fn a_head_without_end_is_refused() {
     let server = run(Fake::default(), Limits::default(), Duration::ZERO, PATIENCE).await;
     let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "a".repeat(60 * 1024));
-    assert!(exchange(server.address, &request.replace("x-long", "connection: close\r\nx-long")).await.contains("200 OK"));
+    assert!(
+        exchange(server.address, &request.replace("x-long", "connection: close\r\nx-long"))
+            .await
+            .contains("200 OK")
+    );
     let mut client = TcpStream::connect(server.address).await.unwrap();
     let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}", "a".repeat(100 * 1024));
     client.write_all(request.as_bytes()).await.unwrap();

@@ -85,7 +85,8 @@ impl Gateway for Fake {
             source: "oauth".into(),
             enabled: true,
             project_id: None,
-            model_rate_limits: [("m".into(), ModelLimit { is_rate_limited: true, reset_time: Some(7) })].into(),
+            model_rate_limits: [("m".into(), ModelLimit { is_rate_limited: true, reset_time: Some(7) })]
+                .into(),
             is_invalid: false,
             invalid_reason: None,
             verify_url: None,
