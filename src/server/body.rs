@@ -1,0 +1,119 @@
+//! Reading request bodies: bounded in size and time.
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use crate::server::error::ApiError;
+use crate::server::state::BodyLimits;
+
+/// Memory taken in advance on the word of `content-length`; more comes with the bytes.
+const TRUSTED_LENGTH: usize = 256 * 1024;
+
+/// The whole body, at most `limit` bytes. A length beyond it is refused before anything is read.
+pub(crate) async fn read(request: Request, limit: usize, limits: &BodyLimits) -> Result<Bytes, ApiError> {
+    let (parts, body) = request.into_parts();
+    if let Some(encoding) = parts.headers.get(CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let message = "Compressed request bodies are not supported: send it without content-encoding";
+        return Err(unsupported(message));
+    }
+    let announced = content_length(&parts.headers);
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(ApiError::too_large(limit));
+    }
+    let expected = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    match timeout(limits.total, collect(body, limit, expected, limits)).await {
+        Ok(read) => read,
+        Err(_elapsed) => Err(too_slow()),
+    }
+}
+
+async fn collect(
+    mut body: Body,
+    limit: usize,
+    expected: usize,
+    limits: &BodyLimits,
+) -> Result<Bytes, ApiError> {
+    let mut first = Bytes::new();
+    let mut buffer = BytesMut::new();
+    loop {
+        let frame = match timeout(limits.idle, body.frame()).await {
+            Ok(frame) => frame,
+            Err(_elapsed) => return Err(too_slow()),
+        };
+        let data = match frame {
+            None => break,
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(_broken)) => {
+                return Err(ApiError::invalid("The request body ended early").closing());
+            }
+        };
+        let so_far = first.len() + buffer.len();
+        if data.len() > limit.saturating_sub(so_far) {
+            return Err(ApiError::too_large(limit));
+        }
+        // A body that came in one piece is passed on without a copy.
+        if so_far == 0 {
+            first = data;
+            continue;
+        }
+        if buffer.is_empty() {
+            buffer.reserve(
+                expected.clamp(first.len() + data.len(), TRUSTED_LENGTH.max(first.len() + data.len())),
+            );
+            buffer.extend_from_slice(&first);
+            first = Bytes::new();
+        }
+        buffer.extend_from_slice(&data);
+    }
+    Ok(if buffer.is_empty() { first } else { buffer.freeze() })
+}
+
+/// Reads and forgets a body of at most `limit` bytes; what is more stays unread.
+pub(crate) async fn discard(body: Body, limit: usize, limits: &BodyLimits) {
+    let drain = async {
+        let mut body = body;
+        let mut left = limit;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { break };
+            left = rest;
+        }
+    };
+    // A silent route answers the same either way.
+    let _ = timeout(limits.idle, drain).await;
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether `content-type` is `application/json` or `application/…+json`.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence
+        .strip_prefix("application/")
+        .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+/// 415 for a body that is not JSON.
+pub(crate) fn not_json() -> ApiError {
+    unsupported("The request needs a JSON body: content-type: application/json")
+}
+
+fn unsupported(message: &'static str) -> ApiError {
+    ApiError::invalid(message).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE).closing()
+}
+
+fn too_slow() -> ApiError {
+    ApiError::invalid("The request body arrived too slowly")
+        .with_status(StatusCode::REQUEST_TIMEOUT)
+        .closing()
+}

@@ -1,0 +1,245 @@
+//! The seam between HTTP and the application.
+//!
+//! Handlers know what a request and an answer look like on the wire; what happens in between is behind
+//! [`Gateway`]. The composition root implements it over dispatch, pool and store; tests implement it in
+//! a few lines, so that every rule of the HTTP surface is tested without an upstream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use http::HeaderMap;
+use secrecy::SecretString;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::server::error::ApiError;
+use crate::server::pipe::PipeWriter;
+
+/// Everything the HTTP surface asks of the application. Object safe; every future may be dropped at any
+/// await, which is what happens when the client goes away.
+pub trait Gateway: Send + Sync + 'static {
+    /// Answers one Messages API request. Dropping the future or the stream cancels the upstream call.
+    fn messages(&self, incoming: Incoming) -> BoxFuture<'_, Result<MessagesReply, ApiError>>;
+
+    /// Counts the input tokens of a Messages API request.
+    fn count_tokens(&self, incoming: Incoming) -> BoxFuture<'_, Result<u64, ApiError>>;
+
+    /// All models a client may name, aliases included, in any order.
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, ApiError>>;
+
+    /// The `/health` object for an entitled caller (spec `http-api.md` §1.3.1); `refresh` forces fresh quotas.
+    fn health(&self, refresh: bool) -> BoxFuture<'_, Result<Value, ApiError>>;
+
+    /// All accounts of the pool, without any secret.
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountView>, ApiError>>;
+
+    /// Adds or updates accounts, each on its own: one that fails does not stop the others.
+    fn import_accounts(&self, entries: Vec<ImportEntry>) -> BoxFuture<'_, Result<ImportReport, ApiError>>;
+
+    /// Removes the account with this e-mail address (compared without case); `false` when there is none.
+    fn remove_account<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<bool, ApiError>>;
+
+    /// All accounts that can be moved elsewhere, with their secrets.
+    fn export_accounts(&self) -> BoxFuture<'_, Result<Vec<ExportedAccount>, ApiError>>;
+
+    /// Writes the whole store as RESP commands. The writer blocks when the client is slow, so it belongs
+    /// on a blocking thread; it reports an error once the client is gone.
+    fn export_store(&self, out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>>;
+
+    /// What the start page shows.
+    fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>>;
+
+    /// The metrics in Prometheus text format, version 0.0.4.
+    fn metrics(&self) -> String;
+}
+
+/// One request to the model API, authenticated and read, not yet parsed.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The body as it arrived; at most `requestBodyLimit` bytes.
+    pub body: Bytes,
+    /// Who sent it.
+    pub client_key: ClientKeyId,
+    /// `x-claude-code-session-id`, when it is printable and at most 256 bytes.
+    pub session_header: Option<String>,
+    /// The id that the answer carries in `request-id`.
+    pub request_id: RequestId,
+    /// The client's `user-agent`, when it is printable and at most 256 bytes.
+    pub user_agent: Option<String>,
+}
+
+/// Names a client key without revealing it: the first 12 hex digits of its SHA-256, `open` when the
+/// server has no key, `control` over the control socket. Scopes sticky assignments and usage counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKeyId(pub String);
+
+/// `req_` and a UUIDv7 in simple form, unique per request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub Arc<str>);
+
+/// The answer to a Messages API request.
+pub enum MessagesReply {
+    /// One JSON object.
+    Message {
+        /// The rendered message.
+        body: Bytes,
+        /// Further headers of the answer, for example rate limit ones.
+        headers: HeaderMap,
+    },
+    /// Server-sent events.
+    Stream(BoxStream<'static, Bytes>),
+}
+
+/// One model in `/v1/models`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelEntry {
+    /// What a client writes into `model`.
+    pub id: String,
+    /// A name for people; the id when the upstream has none.
+    pub display_name: String,
+    /// One sentence; the reference shows the upstream's display name here.
+    pub description: String,
+    /// When this model was first seen, Unix epoch in milliseconds.
+    pub created_ms: i64,
+}
+
+/// One account as the console sees it (spec `http-api.md` §1.4, object `A`).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountView {
+    /// The account's address.
+    pub email: String,
+    /// `oauth`, `manual` or `database`.
+    pub source: String,
+    /// Whether it takes part in selection.
+    pub enabled: bool,
+    /// The Cloud Code project, once known.
+    pub project_id: Option<String>,
+    /// Limits by model id.
+    pub model_rate_limits: BTreeMap<String, ModelLimit>,
+    /// Whether its owner has to act before it can be used.
+    pub is_invalid: bool,
+    /// Why, in words for its owner.
+    pub invalid_reason: Option<String>,
+    /// Where its owner verifies it; always on a google.com host.
+    pub verify_url: Option<String>,
+    /// Last request, Unix epoch in milliseconds.
+    pub last_used: Option<i64>,
+    /// Lowest remaining fraction at which it is still chosen; left out when unset, never `null`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_threshold: Option<f64>,
+    /// The same per model.
+    pub model_quota_thresholds: BTreeMap<String, f64>,
+}
+
+/// A limit of one account for one model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelLimit {
+    /// Whether it holds now.
+    pub is_rate_limited: bool,
+    /// When it ends, Unix epoch in milliseconds.
+    pub reset_time: Option<i64>,
+}
+
+/// One account to be added or updated.
+#[derive(Clone, Debug)]
+pub struct ImportEntry {
+    /// Trimmed, not empty.
+    pub email: String,
+    /// The composite refresh token (spec `http-api.md` §6.6).
+    pub refresh_token: Option<SecretString>,
+    /// A fixed access credential; at least one of the two is there.
+    pub api_key: Option<SecretString>,
+    /// The Cloud Code project, when the file names one.
+    pub project_id: Option<String>,
+    /// `enabled` of the file; an import without it enables the account.
+    pub enabled: Option<bool>,
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImportReport {
+    /// Addresses that are new.
+    pub added: Vec<String>,
+    /// Addresses that were known.
+    pub updated: Vec<String>,
+    /// Entries that were refused.
+    pub failed: Vec<ImportFailure>,
+}
+
+/// One refused entry of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImportFailure {
+    /// The entry's address, `unknown` when it has none.
+    pub email: String,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// One account with its secrets, for moving it elsewhere.
+#[derive(Clone, Debug)]
+pub struct ExportedAccount {
+    /// The account's address.
+    pub email: String,
+    /// The composite refresh token.
+    pub refresh_token: Option<SecretString>,
+    /// The fixed access credential.
+    pub api_key: Option<SecretString>,
+}
+
+/// How many accounts are in which state; the counts overlap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountCounts {
+    /// All.
+    pub total: usize,
+    /// Enabled and valid, limited or not.
+    pub available: usize,
+    /// With at least one limit that holds now.
+    pub rate_limited: usize,
+    /// Waiting for their owner.
+    pub invalid: usize,
+}
+
+impl AccountCounts {
+    /// Counts `accounts`.
+    #[must_use]
+    pub fn of(accounts: &[AccountView]) -> Self {
+        let count = |wanted: fn(&AccountView) -> bool| accounts.iter().filter(|a| wanted(a)).count();
+        Self {
+            total: accounts.len(),
+            available: count(|a| a.enabled && !a.is_invalid),
+            rate_limited: count(|a| a.model_rate_limits.values().any(|limit| limit.is_rate_limited)),
+            invalid: count(|a| a.is_invalid),
+        }
+    }
+}
+
+/// What the application knows about itself; the start page adds what the HTTP surface knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// How long this process has been serving, in milliseconds.
+    pub uptime_ms: u64,
+    /// Where shared state lives.
+    pub store: StoreMode,
+    /// Whether the store answers now.
+    pub store_available: bool,
+    /// The pool.
+    pub accounts: AccountCounts,
+    /// Whether an OAuth client is configured.
+    pub oauth_client: bool,
+}
+
+/// Where shared state lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreMode {
+    /// In this process, kept in the data directory.
+    Embedded,
+    /// In Redis or Valkey, shared by all replicas.
+    Redis,
+}

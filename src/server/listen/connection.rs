@@ -1,0 +1,183 @@
+//! One client connection, and all of them together.
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use super::linger::{Lingering, Unread, WatchedBody};
+use crate::server::App;
+use crate::server::auth::Peer;
+use crate::server::drain::Drain;
+
+/// Bounds of connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open at once; more wait in the system's queue.
+    pub connections: usize,
+    /// From the connection to the end of its first request head, whatever arrives in between.
+    pub first_request: Duration,
+    /// For every later head of HTTP/1, the idle time before it included: longer than the 60 s after which
+    /// common load balancers close an idle connection, so that the two ends do not race.
+    pub next_request: Duration,
+    /// Bytes of a request head.
+    pub head: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            first_request: Duration::from_secs(30),
+            next_request: Duration::from_secs(75),
+            head: 64 * 1024,
+        }
+    }
+}
+
+/// Spawns HTTP/2 work as tracked tasks that end with the cut.
+#[derive(Clone)]
+struct Tracked {
+    tracker: TaskTracker,
+    cut: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, work: F) {
+        self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(work));
+    }
+}
+
+/// All connections of one or more listeners.
+#[derive(Clone)]
+pub(super) struct Connections {
+    tasks: Tracked,
+    closing: CancellationToken,
+    permits: Arc<Semaphore>,
+    protocol: Arc<Builder<Tracked>>,
+    limits: Limits,
+}
+
+impl Connections {
+    pub(super) fn new(limits: Limits) -> Self {
+        let tasks = Tracked { tracker: TaskTracker::new(), cut: CancellationToken::new() };
+        let mut protocol = Builder::new(tasks.clone());
+        protocol
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.next_request)
+            .max_buf_size(limits.head);
+        protocol
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(256)
+            .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        Self {
+            tasks,
+            closing: CancellationToken::new(),
+            permits: Arc::new(Semaphore::new(limits.connections)),
+            protocol: Arc::new(protocol),
+            limits,
+        }
+    }
+
+    /// Waits for a free place.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// Serves one connection in a task of its own; the place is free again when it ends.
+    pub(super) fn spawn<I>(&self, io: I, peer: Peer, app: App, permit: Option<OwnedSemaphorePermit>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (closing, limits, protocol) = (self.closing.clone(), self.limits, Arc::clone(&self.protocol));
+        let work = async move {
+            serve(io, peer, app, &protocol, limits, closing).await;
+            drop(permit);
+        };
+        self.tasks.tracker.spawn(self.tasks.cut.clone().run_until_cancelled_owned(work));
+    }
+
+    /// Closes idle connections now and busy ones after their answer; what is left after `grace`, or when
+    /// patience is over, is cut.
+    pub(super) async fn close(&self, grace: Duration, drain: &Drain) {
+        self.closing.cancel();
+        self.tasks.tracker.close();
+        tokio::select! {
+            () = self.tasks.tracker.wait() => return,
+            () = sleep(grace) => {}
+            () = drain.was_cut() => {}
+        }
+        tracing::warn!(tasks = self.tasks.tracker.len(), "connections cut: the shutdown's grace is over");
+        self.tasks.cut.cancel();
+        self.tasks.tracker.wait().await;
+    }
+}
+
+async fn serve<I>(
+    io: I,
+    peer: Peer,
+    app: App,
+    protocol: &Builder<Tracked>,
+    limits: Limits,
+    closing: CancellationToken,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let unread = Unread::default();
+    let requested = CancellationToken::new();
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        requested.cancel();
+        let mut request: Request = request.map(|body| Body::new(WatchedBody::new(body, unread.clone())));
+        request.extensions_mut().insert(peer);
+        let answer = app.clone().call(request);
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+    });
+    let mut connection =
+        pin!(protocol.serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service));
+    let mut too_slow = pin!(async {
+        // Covers what the protocol's own timer does not: a peer that never says which protocol it speaks.
+        if timeout(limits.first_request, requested.cancelled()).await.is_ok() {
+            pending::<()>().await;
+        }
+    });
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(?peer, %error, "connection ended");
+                }
+                return;
+            }
+            () = closing.cancelled(), if !asked => {
+                asked = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = too_slow.as_mut() => {
+                tracing::debug!(?peer, "no request in time");
+                return;
+            }
+        }
+    }
+}

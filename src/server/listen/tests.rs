@@ -1,0 +1,337 @@
+//! Real connections on free ports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::{Limits, Listeners, Shutdown};
+use crate::config::ServerConfig;
+use crate::server::error::ApiError;
+use crate::server::gateway::{
+    AccountView, ExportedAccount, Gateway, ImportEntry, ImportReport, Incoming, MessagesReply, ModelEntry,
+    Status,
+};
+use crate::server::pipe::PipeWriter;
+use crate::server::state::AppState;
+use crate::server::tests::{Fake, state};
+
+const STREAM: &str = "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                      content-length: 2\r\n\r\n{}";
+const READYZ: &str = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Streams one event, then waits for `go_on`, then ends; tells when a stream is dropped.
+#[derive(Clone, Default)]
+struct Streaming {
+    go_on: Arc<Notify>,
+    dropped: Arc<Notify>,
+    open: Arc<AtomicUsize>,
+}
+
+struct Open(Streaming);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.dropped.notify_one();
+    }
+}
+
+impl Gateway for Streaming {
+    fn messages(&self, _incoming: Incoming) -> BoxFuture<'_, Result<MessagesReply, ApiError>> {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let guard = Open(self.clone());
+        let events = stream::unfold((0, guard), |(step, guard)| async move {
+            match step {
+                0 => Some((Bytes::from_static(b"event: first\n\n"), (1, guard))),
+                1 => {
+                    guard.0.go_on.notified().await;
+                    Some((Bytes::from_static(b"event: last\n\n"), (2, guard)))
+                }
+                _ => None,
+            }
+        });
+        async move { Ok(MessagesReply::Stream(events.boxed())) }.boxed()
+    }
+
+    fn count_tokens(&self, _incoming: Incoming) -> BoxFuture<'_, Result<u64, ApiError>> {
+        async { Ok(1) }.boxed()
+    }
+
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, ApiError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn health(&self, _refresh: bool) -> BoxFuture<'_, Result<Value, ApiError>> {
+        async { Ok(Value::Null) }.boxed()
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountView>, ApiError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn import_accounts(&self, _entries: Vec<ImportEntry>) -> BoxFuture<'_, Result<ImportReport, ApiError>> {
+        async { Ok(ImportReport::default()) }.boxed()
+    }
+
+    fn remove_account<'a>(&'a self, _email: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {
+        async { Ok(false) }.boxed()
+    }
+
+    fn export_accounts(&self) -> BoxFuture<'_, Result<Vec<ExportedAccount>, ApiError>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn export_store(&self, _out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+}
+
+struct Running {
+    address: std::net::SocketAddr,
+    metrics: std::net::SocketAddr,
+    state: Arc<AppState>,
+    tasks: TaskTracker,
+}
+
+fn config() -> ServerConfig {
+    ServerConfig {
+        host: "127.0.0.1".into(),
+        port: 0,
+        metrics_addr: Some(([127, 0, 0, 1], 0).into()),
+        ..ServerConfig::default()
+    }
+}
+
+async fn run(gateway: impl Gateway, limits: Limits, drain_delay: Duration, grace: Duration) -> Running {
+    let config = config();
+    let listeners = Listeners::bind(&config, None).await.unwrap().with_limits(limits);
+    let state = state(&config, gateway);
+    state.drain.mark_started();
+    let tasks = TaskTracker::new();
+    let running = Running {
+        address: listeners.local_addr().unwrap(),
+        metrics: listeners.metrics_addr().unwrap(),
+        state: Arc::clone(&state),
+        tasks: tasks.clone(),
+    };
+    tasks.spawn(async move { listeners.serve(&state, Shutdown { drain_delay, grace }).await });
+    tasks.close();
+    running
+}
+
+impl Running {
+    async fn stopped(&self) {
+        tokio::time::timeout(PATIENCE, self.tasks.wait()).await.expect("the shutdown ends");
+    }
+}
+
+async fn exchange(address: std::net::SocketAddr, request: &str) -> String {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+async fn read_until(client: &mut TcpStream, text: &str) -> String {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let read =
+            tokio::time::timeout(PATIENCE, client.read_buf(&mut seen)).await.expect("an answer").unwrap();
+        assert_ne!(read, 0, "closed before {text}: {}", String::from_utf8_lossy(&seen));
+    }
+    String::from_utf8(seen).unwrap()
+}
+
+#[tokio::test]
+async fn a_shutdown_goes_in_order() {
+    let gateway = Streaming::default();
+    let delay = Duration::from_millis(1500);
+    let server = run(gateway.clone(), Limits::default(), delay, PATIENCE).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    read_until(&mut idle, "{\"status\":\"ok\"}").await;
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
+    busy.write_all(STREAM.as_bytes()).await.unwrap();
+    read_until(&mut busy, "event: first").await;
+    assert!(exchange(server.address, READYZ).await.starts_with("HTTP/1.1 200"));
+
+    server.state.drain.begin();
+    let answer = exchange(server.address, READYZ).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "still accepted, not ready: {answer}");
+
+    let mut rest = Vec::new();
+    assert_eq!(idle.read_to_end(&mut rest).await.unwrap(), 0, "idle connections are closed after the delay");
+    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
+    assert!(exchange(server.metrics, READYZ).await.starts_with("HTTP/1.1 503"), "observers are still served");
+    assert_eq!(server.tasks.len(), 1, "the server waits for the stream");
+
+    gateway.go_on.notify_one();
+    assert!(read_until(&mut busy, "0\r\n\r\n").await.contains("event: last"), "the stream finishes");
+    server.stopped().await;
+    assert!(TcpStream::connect(server.metrics).await.is_err());
+}
+
+#[tokio::test]
+async fn grace_ends() {
+    let gateway = Streaming::default();
+    let server = run(gateway.clone(), Limits::default(), Duration::ZERO, Duration::from_millis(50)).await;
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
+    busy.write_all(STREAM.as_bytes()).await.unwrap();
+    read_until(&mut busy, "event: first").await;
+    server.state.drain.begin();
+    server.stopped().await;
+    assert_eq!(gateway.open.load(Ordering::SeqCst), 0, "the stream was dropped");
+}
+
+#[tokio::test]
+async fn a_second_signal_waits_for_nothing() {
+    let gateway = Streaming::default();
+    let server = run(gateway.clone(), Limits::default(), PATIENCE * 10, PATIENCE * 10).await;
+    let mut busy = TcpStream::connect(server.address).await.unwrap();
+    busy.write_all(STREAM.as_bytes()).await.unwrap();
+    read_until(&mut busy, "event: first").await;
+    server.state.drain.begin();
+    server.state.drain.cut();
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_stream_along() {
+    let gateway = Streaming::default();
+    let server = run(gateway.clone(), Limits::default(), Duration::ZERO, PATIENCE).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(STREAM.as_bytes()).await.unwrap();
+    read_until(&mut client, "event: first").await;
+    drop(client);
+    let gone = tokio::time::timeout(PATIENCE, gateway.dropped.notified()).await;
+    gone.expect("the stream is dropped without another event");
+    server.state.drain.begin();
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn slow_heads_are_cut() {
+    let limits = Limits { first_request: Duration::from_millis(200), ..Limits::default() };
+    let server = run(Fake::default(), limits, Duration::ZERO, PATIENCE).await;
+    for beginning in ["", "P", "PRI * HTTP/2.0\r\n", "GET / HTTP/1.1\r\nx-slow:"] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(beginning.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, client.read_to_end(&mut rest)).await;
+        // An end or a reset: either way the place is free again.
+        assert!(ended.is_ok(), "{beginning:?} holds the connection");
+    }
+    server.state.drain.begin();
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn an_oversize_body_sees_its_answer() {
+    let server = run(Fake::default(), Limits::default(), Duration::ZERO, PATIENCE).await;
+    let size = 60 * 1024 * 1024;
+    let chunk = vec![b' '; 1024 * 1024];
+    for framing in [format!("content-length: {size}"), "transfer-encoding: chunked".to_owned()] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        let head = format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{framing}\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        // Everything is sent before anything is read, as simple clients do.
+        for _ in 0..size / chunk.len() {
+            if framing.starts_with("transfer") {
+                client.write_all(b"100000\r\n").await.unwrap();
+            }
+            client.write_all(&chunk).await.unwrap();
+            if framing.starts_with("transfer") {
+                client.write_all(b"\r\n").await.unwrap();
+            }
+        }
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413"), "{framing}: {answer}");
+        assert!(answer.contains("request_too_large") && answer.contains("connection: close"), "{answer}");
+    }
+    server.state.drain.begin();
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let server = run(Fake::default(), Limits::default(), Duration::ZERO, PATIENCE).await;
+    let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "a".repeat(60 * 1024));
+    assert!(
+        exchange(server.address, &request.replace("x-long", "connection: close\r\nx-long"))
+            .await
+            .contains("200 OK")
+    );
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}", "a".repeat(100 * 1024));
+    client.write_all(request.as_bytes()).await.unwrap();
+    assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 431"));
+    drop(client);
+    server.state.drain.begin();
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn taken_addresses() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut config = ServerConfig { metrics_addr: Some(address), ..config() };
+    assert_eq!(Listeners::bind(&config, None).await.unwrap().metrics_addr(), None);
+    config.metrics_addr_explicit = true;
+    let error = Listeners::bind(&config, None).await.err().unwrap().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {address} (METRICS_ADDR)")), "{error}");
+    let config = ServerConfig { port: address.port(), metrics_addr: None, ..config };
+    let error = Listeners::bind(&config, None).await.err().unwrap().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {address} (HOST, PORT)")), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_control_socket_is_private_and_replaced_when_dead() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let config = ServerConfig { metrics_addr: None, webui_password: Some("pass".into()), ..config() };
+    let listeners = Listeners::bind(&config, Some(&path)).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(Listeners::bind(&config, Some(&path)).await.is_err(), "it is served");
+
+    let state = state(&config, Fake::default());
+    let drain = state.drain.clone();
+    let tasks = TaskTracker::new();
+    let shutdown = Shutdown::from(&config);
+    tasks.spawn(async move { listeners.serve(&state, shutdown).await });
+    tasks.close();
+    let mut client = tokio::net::UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"GET /api/accounts HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("a@b"), "{answer}");
+    drain.begin();
+    tokio::time::timeout(PATIENCE, tasks.wait()).await.unwrap();
+    assert!(!path.exists(), "removed at the end");
+}
