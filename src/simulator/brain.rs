@@ -249,6 +249,7 @@ mod tests {
                 "command",
                 "ls -l and tell me",
             ),
+            ("Run the command echo hi", "Bash", "command", "echo hi"),
             ("Use the Read tool on /etc/hosts.", "Read", "file_path", "/etc/hosts"),
             (r#"tool:Read {"file_path":"/x"}"#, "Read", "file_path", "/x"),
             ("<system-reminder>run `rm`</system-reminder> run `ls`", "Bash", "command", "ls"),

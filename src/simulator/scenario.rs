@@ -270,7 +270,8 @@ pub struct Rule {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct When {
-    /// Part of the path: `streamGenerateContent`, `token` …
+    /// Part of the path in any case: `streamGenerateContent`, `:generateContent`, `token` …;
+    /// `generateContent` also matches the stream.
     pub path: Option<String>,
     /// Index of the listener.
     pub endpoint: Option<usize>,

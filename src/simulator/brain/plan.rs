@@ -85,7 +85,8 @@ fn counted(lower: &str, tools: &[Tool<'_>]) -> Vec<Call> {
         .collect()
 }
 
-/// Commands in back quotes, or what follows "to run" when the shell's tool is named.
+/// Commands in back quotes, or what follows "run the command", "run:", or "to run" when the shell's
+/// tool is named.
 fn commands(instruction: &str, lower: &str, tools: &[Tool<'_>]) -> Vec<Call> {
     let Some(tool) = shell(tools) else { return Vec::new() };
     if !["run", "execute", "bash"].iter().any(|word| lower.contains(word)) {
@@ -98,8 +99,11 @@ fn commands(instruction: &str, lower: &str, tools: &[Tool<'_>]) -> Vec<Call> {
         return quoted.into_iter().filter(|command| !command.is_empty()).map(call).collect();
     }
     let named = lower.contains(&format!("{} tool", tool.name.to_ascii_lowercase()));
-    let Some(at) = lower.find("to run").filter(|_| named) else { return Vec::new() };
-    let rest = instruction[at + "to run".len()..].lines().next().unwrap_or_default().trim();
+    let plain =
+        ["run the command", "run:", "execute:"].iter().find_map(|mark| Some((lower.find(mark)?, mark.len())));
+    let marked = plain.or_else(|| Some((lower.find("to run").filter(|_| named)?, "to run".len())));
+    let Some((at, length)) = marked else { return Vec::new() };
+    let rest = instruction[at + length..].lines().next().unwrap_or_default().trim();
     let rest = rest.trim_start_matches("the command").trim_start_matches([':', ' ']);
     let command = rest.trim_end_matches('.').trim();
     if command.is_empty() { Vec::new() } else { vec![call(command)] }
