@@ -113,16 +113,27 @@ pub trait TokenStore: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<u64>, StoreFault>>;
 
     /// Releases the lock, if `owner` holds it. After a transient failure nobody refreshes for 5 s, doubling up to
-    /// 60 s while failures go on.
+    /// 60 s while failures go on; after a revocation the account is invalid, if its credential is still of this
+    /// version.
     fn fail_refresh<'a>(
         &'a self,
         account: &'a str,
+        credential_version: u64,
         owner: &'a str,
-        transient: bool,
+        failure: RefreshFailure,
     ) -> BoxFuture<'a, Result<(), StoreFault>>;
 
     /// Deletes the stored token if it is still of this generation.
     fn drop_token<'a>(&'a self, account: &'a str, generation: u64) -> BoxFuture<'a, Result<(), StoreFault>>;
+}
+
+/// What the store is told of a failed refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshFailure {
+    /// Anything that may pass or that is no fault of the account.
+    Transient,
+    /// The credential is no longer accepted.
+    Revoked,
 }
 
 /// The answer of [`TokenStore::begin_refresh`].
@@ -256,6 +267,9 @@ impl Tokens {
         if request.source == Source::Database {
             return Err(TokenError::SourceUnsupported { source_name: request.source });
         }
+        if request.source == Source::OAuth {
+            self.inner.oauth.check()?;
+        }
         if let Some(admitted) = &request.admitted {
             return self.inner.adopt(&request.account, request.credential_version, admitted);
         }
@@ -350,9 +364,12 @@ impl Inner {
                     let (sealed, minted) = match fresh {
                         Ok(fresh) => fresh,
                         Err(error) => {
-                            let transient = matches!(error, TokenError::Transient { .. });
+                            let failure = match error {
+                                TokenError::Revoked => RefreshFailure::Revoked,
+                                _ => RefreshFailure::Transient,
+                            };
                             // The cause is worth more than a failure to record it; the lock lapses by itself.
-                            let _ = self.store.fail_refresh(account, &owner, transient).await;
+                            let _ = self.store.fail_refresh(account, version, &owner, failure).await;
                             return Err(error);
                         }
                     };
