@@ -84,17 +84,28 @@ impl OAuth {
         self.config.token_ttl
     }
 
+    /// Fails when the operator's client is not set, before any lock is taken.
+    pub fn check(&self) -> Result<(), TokenError> {
+        self.client().map(drop)
+    }
+
+    fn client(&self) -> Result<(&str, &SecretString), TokenError> {
+        self.config
+            .client_id
+            .as_deref()
+            .zip(self.config.client_secret.as_ref())
+            .ok_or(TokenError::NotConfigured { settings: NOT_CONFIGURED })
+    }
+
     /// Trades a refresh token, plain or composite, for an access token.
     ///
     /// Only what OAuth itself calls permanent is: `invalid_grant` and its kin for the account, `invalid_client` and
     /// its kin for the whole gateway. Everything else, malformed answers included, is transient.
     pub async fn refresh(&self, credential: &SecretString) -> Result<Minted, TokenError> {
-        let (Some(id), Some(secret)) = (&self.config.client_id, &self.config.client_secret) else {
-            return Err(TokenError::NotConfigured { settings: NOT_CONFIGURED });
-        };
+        let (id, secret) = self.client()?;
         let token = CompositeToken::parse(credential).ok_or(TokenError::Revoked)?;
         let form = [
-            ("client_id", id.as_str()),
+            ("client_id", id),
             ("client_secret", secret.expose_secret()),
             ("refresh_token", token.refresh_token.expose_secret()),
             ("grant_type", "refresh_token"),

@@ -92,7 +92,8 @@ pub trait TokenStore: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<u64>, StoreFault>>;
 
     /// Releases the lock, if `owner` holds it. After a transient failure nobody refreshes for 5 s, doubling up to
-    /// 60 s while failures go on; a revoked credential, if it is still of this version, makes the account invalid.
+    /// 60 s while failures go on; after a revocation the account is invalid, if its credential is still of this
+    /// version.
     fn fail_refresh<'a>(
         &'a self,
         account: &'a str,
@@ -235,6 +236,9 @@ impl Tokens {
     pub async fn access_token(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         if request.source == Source::Database {
             return Err(TokenError::SourceUnsupported { source_name: request.source });
+        }
+        if request.source == Source::OAuth {
+            self.inner.oauth.check()?;
         }
         if let Some(admitted) = &request.admitted {
             return self.inner.adopt(&request.account, request.credential_version, admitted);

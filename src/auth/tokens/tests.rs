@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{
-    Begun, Source, StoreFault, StoredToken, TokenError, TokenRequest, TokenStore, Tokens, credential_aad,
+    Begun, RefreshFailure, Source, StoreFault, StoredToken, TokenError, TokenRequest, TokenStore, Tokens,
+    credential_aad,
 };
 use crate::auth::oauth::OAuth;
 use crate::auth::vault::{Sealed, Vault};
@@ -88,14 +89,15 @@ impl TokenStore for Memory {
     fn fail_refresh<'a>(
         &'a self,
         account: &'a str,
+        _version: u64,
         owner: &'a str,
-        transient: bool,
+        failure: RefreshFailure,
     ) -> BoxFuture<'a, Result<(), StoreFault>> {
         async move {
             let mut accounts = self.accounts.lock().unwrap();
             let account = accounts.get_mut(account).unwrap();
             account.lock.take_if(|holder| holder == owner);
-            account.failed = transient;
+            account.failed = failure == RefreshFailure::Transient;
             Ok(())
         }
         .boxed()
