@@ -36,6 +36,7 @@ use crate::cloudcode::{Client, Failure, FailureClass};
 use crate::config::{DispatchConfig, ModelsConfig};
 use crate::format::stream::MessageIds;
 use crate::format::{self, ToolCache};
+use crate::google::model::ModelId;
 use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ident::{AccountId, Generation};
@@ -139,7 +140,7 @@ impl Dispatcher {
 
     /// A local estimate of the input tokens of a Messages request; see [`format::tokens`].
     pub fn count_tokens(&self, body: &[u8]) -> Result<u64, DispatchError> {
-        let request = MessagesRequest::parse_for_count(body).map_err(DispatchError::Request)?;
+        let request = MessagesRequest::parse(body).map_err(DispatchError::Request)?;
         Ok(format::tokens::estimate(&request))
     }
 
@@ -160,7 +161,7 @@ impl Dispatcher {
     }
 
     /// The model to use when all accounts of `model` are used up; `None` when fallback is off or leads nowhere.
-    async fn fallback(&self, model: &str) -> Result<Option<crate::google::model::ModelId>, DispatchError> {
+    async fn fallback(&self, model: &str) -> Result<Option<ModelId>, DispatchError> {
         if !self.parts.settings.dispatch.fallback {
             return Ok(None);
         }
@@ -168,7 +169,7 @@ impl Dispatcher {
         let target = alias::fallback(model, &self.parts.settings.models);
         Ok(target
             .filter(|target| offered.is_empty() || offered.contains(target))
-            .map(|target| crate::google::model::ModelId::new(&target)))
+            .map(|target| ModelId::new(&target)))
     }
 
     fn settings(&self) -> &Settings {

@@ -69,6 +69,24 @@ pub fn resolve(requested: Option<&str>, offered: &[String], config: &ModelsConfi
         .map_or_else(|| Resolution::Unknown(stripped.to_owned()), Resolution::Model)
 }
 
+/// The model that stands in for `model` when all of its accounts are used up: one hop, exact ids. The built-in
+/// map is the reference's (spec `http-api.md` §3.9).
+#[must_use]
+pub fn fallback(model: &str, config: &ModelsConfig) -> Option<String> {
+    const BUILT_IN: [(&str, &str); 5] = [
+        ("gemini-3.1-pro-high", "claude-opus-4-6-thinking"),
+        ("gemini-3.1-pro-low", "claude-sonnet-4-6"),
+        ("gemini-3-flash", "claude-sonnet-4-6"),
+        ("claude-opus-4-6-thinking", "gemini-3.1-pro-high"),
+        ("claude-sonnet-4-6", "gemini-3-flash"),
+    ];
+    if config.fallback.is_empty() {
+        BUILT_IN.iter().find(|(from, _)| *from == model).map(|(_, to)| (*to).to_owned())
+    } else {
+        config.fallback.get(model).cloned()
+    }
+}
+
 /// Every alias that currently leads somewhere, as `(pattern, id)`: shown in the model list and the console.
 #[must_use]
 pub fn effective(offered: &[String], config: &ModelsConfig) -> Vec<(String, String)> {

@@ -25,12 +25,12 @@ pub(super) fn place(client_key: &str, key: &SignatureKey<'_>) -> SigKey {
     }
 }
 
-/// What the store answered, as the conversion wants it. A value of a newer layout counts as unknown.
+/// What the store answered, as the conversion wants it.
 pub(super) fn known(keys: &[SignatureKey<'_>], values: &[Option<String>]) -> KnownSignatures {
     let mut known = KnownSignatures::new();
     for (key, value) in keys.iter().zip(values) {
-        if let Some(remembered) = value.as_deref().and_then(Remembered::decode) {
-            known.insert(key, remembered);
+        if let Some(value) = value {
+            known.insert(key, Remembered::decode(value));
         }
     }
     known

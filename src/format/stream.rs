@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 pub use self::fault::StreamFault;
 pub use self::ids::MessageIds;
 pub use self::learned::{Learned, LearnedKind};
-pub use self::no_answer::{NO_ANSWER, no_answer};
+pub use self::no_answer::{NO_ANSWER, no_answer, refusal};
 pub use crate::anthropic::event::{Sink, SseSink};
 pub use crate::anthropic::message::{MessageSink, StopReason};
 pub use crate::anthropic::usage::Usage;

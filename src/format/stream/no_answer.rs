@@ -21,3 +21,11 @@ pub fn no_answer(model: &ModelId, ids: &MessageIds, out: &mut impl Sink) {
     out.event(Event::MessageDelta { stop_reason: StopReason::EndTurn, usage });
     out.event(Event::MessageStop);
 }
+
+/// Writes a complete message without content that says the prompt was refused (spec `conversion.md` §13, W36).
+pub fn refusal(model: &ModelId, ids: &MessageIds, out: &mut impl Sink) {
+    let usage = Usage::default();
+    out.event(Event::MessageStart { id: &ids.message(), model: model.as_str(), usage });
+    out.event(Event::MessageDelta { stop_reason: StopReason::Refusal, usage });
+    out.event(Event::MessageStop);
+}
