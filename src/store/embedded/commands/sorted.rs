@@ -140,11 +140,7 @@ struct Query {
 pub(super) fn range(ks: &mut Keyspace, args: &Args) -> Answer {
     let mut query = Query { by_score: false, backward: false, with_scores: false, limit: None };
     query.read_options(args, true)?;
-    if query.limit.is_some() && !query.by_score {
-        return Err(error(
-            "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-        ));
-    }
+    query.check_limit()?;
     query.run(ks, args)
 }
 
@@ -152,11 +148,7 @@ pub(super) fn range(ks: &mut Keyspace, args: &Args) -> Answer {
 pub(super) fn revrange(ks: &mut Keyspace, args: &Args) -> Answer {
     let mut query = Query { by_score: false, backward: true, with_scores: false, limit: None };
     query.read_options(args, false)?;
-    if query.limit.is_some() {
-        return Err(error(
-            "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-        ));
-    }
+    query.check_limit()?;
     query.run(ks, args)
 }
 
@@ -191,6 +183,16 @@ impl Query {
             at += 1;
         }
         Ok(())
+    }
+
+    /// By rank there is no limit; a count of -1 says so itself and is let through.
+    fn check_limit(&self) -> Result<(), ScriptError> {
+        match self.limit {
+            Some((_, n)) if n != -1 && !self.by_score => Err(error(
+                "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn run(&self, ks: &mut Keyspace, args: &Args) -> Answer {
