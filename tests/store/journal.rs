@@ -70,7 +70,7 @@ impl TestDisk {
 
     fn options(&self) -> Options {
         // Long enough that no test meets the interval.
-        Options { disk: Arc::new(self.clone()), sync_every: Duration::from_secs(3600), ..Options::default() }
+        Options { disk: Arc::new(self.clone()), sync_every: Duration::from_hours(1), ..Options::default() }
     }
 
     fn file(&self, path: &Path, len: u64, inner: Box<dyn LogFile>) -> Box<dyn LogFile> {

@@ -1,5 +1,7 @@
 //! The store's suites: embedded host, its journal, and the same against a real Redis.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+
 mod differential;
 mod embedded;
 mod journal;

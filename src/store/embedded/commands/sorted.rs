@@ -24,7 +24,7 @@ pub(super) fn add(ks: &mut Keyspace, args: &Args) -> Answer {
         }
         first += 1;
     }
-    if first == args.len() || (args.len() - first) % 2 != 0 {
+    if first == args.len() || !(args.len() - first).is_multiple_of(2) {
         return Err(syntax_error());
     }
     if only_new && only_old {
@@ -49,13 +49,14 @@ pub(super) fn add(ks: &mut Keyspace, args: &Args) -> Answer {
                 set.insert(member, score);
                 added += 1;
             }
-            Some(old) if !only_new && !(only_up && score <= old) && !(only_down && score >= old) => {
-                if differs(old, score) {
+            Some(old) => {
+                let barred = only_new || (only_up && score <= old) || (only_down && score >= old);
+                if !barred && differs(old, score) {
                     set.insert(member, score);
                     moved += 1;
                 }
             }
-            _ => {}
+            None => {}
         }
     }
     ks.drop_empty(&args[1]);
@@ -240,8 +241,8 @@ impl Query {
 pub(super) fn remrangebyscore(ks: &mut Keyspace, args: &Args) -> Answer {
     let bounds = bounds(&args[2], &args[3])?;
     let Some(set) = ks.sorted(&args[1])? else { return Ok(Reply::Int(0)) };
-    let doomed = set.within(bounds).map(|(member, _)| member.clone()).collect();
-    remove_all(ks, args, doomed)
+    let doomed: Vec<_> = set.within(bounds).map(|(member, _)| member.clone()).collect();
+    remove_all(ks, args, &doomed)
 }
 
 /// `ZREMRANGEBYRANK key start stop`
@@ -249,16 +250,16 @@ pub(super) fn remrangebyrank(ks: &mut Keyspace, args: &Args) -> Answer {
     let (start, stop) = (integer(&args[2])?, integer(&args[3])?);
     let Some(set) = ks.sorted(&args[1])? else { return Ok(Reply::Int(0)) };
     let (skip, take) = ranks(start, stop, set.len());
-    let doomed = set.iter().skip(skip).take(take).map(|(member, _)| member.clone()).collect();
-    remove_all(ks, args, doomed)
+    let doomed: Vec<_> = set.iter().skip(skip).take(take).map(|(member, _)| member.clone()).collect();
+    remove_all(ks, args, &doomed)
 }
 
-fn remove_all(ks: &mut Keyspace, args: &Args, doomed: Vec<Bytes>) -> Answer {
+fn remove_all(ks: &mut Keyspace, args: &Args, doomed: &[Bytes]) -> Answer {
     if doomed.is_empty() {
         return Ok(Reply::Int(0));
     }
     let set = ks.sorted_mut(&args[1])?;
-    for member in &doomed {
+    for member in doomed {
         set.remove(member);
     }
     ks.drop_empty(&args[1]);
