@@ -123,7 +123,7 @@ impl SigKey {
         hash.update([kind as u8]);
         hash.update(text);
         let digest = hash.finalize();
-        Self(digest[..16].iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:032x}", digest[..16].iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))))
     }
 }
 

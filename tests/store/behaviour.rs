@@ -616,6 +616,7 @@ async fn signatures_come_with_the_admission() {
 }
 
 #[tokio::test]
+#[expect(clippy::float_cmp, reason = "the values are whole numbers")]
 async fn shared_settings_lie_between_file_and_flags() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);

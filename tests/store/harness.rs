@@ -20,7 +20,7 @@ use antigravity_proxy::store::script::Script;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
-use crate::redis::Redis;
+use crate::server::Redis;
 
 /// The moment most stories start, ms since the epoch.
 pub(crate) const T: i64 = 1_800_000_000_000;

@@ -1,145 +1,133 @@
-//! A real `redis-server` as script host: on a unix socket in its own directory, ended with its handle.
+//! A private `redis-server` on a unix socket, and just enough of a client.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use antigravity_proxy::store::host::{Call, Event, Reply, ScriptError, ScriptHost, StoreError};
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, broadcast};
-use tokio::task::JoinSet;
+use antigravity_proxy::store::host::{Reply, ScriptError};
+use tempfile::TempDir;
 
-/// A server and a connection to it.
+/// A running server; it ends with this value.
 pub(crate) struct Redis {
-    connection: Mutex<BufReader<UnixStream>>,
-    events: broadcast::Sender<Event>,
-    _listener: JoinSet<()>,
-    _server: Child,
-    _dir: tempfile::TempDir,
+    child: Child,
+    dir: TempDir,
+    stream: BufReader<UnixStream>,
 }
 
 impl Redis {
-    pub(crate) async fn start() -> Self {
+    /// Starts a server; `None`, with a line that says so, where there is none.
+    pub(crate) fn start() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("redis.sock");
-        let server = Command::new("redis-server")
+        let child = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(&socket)
-            .arg("--dir")
-            .arg(dir.path())
+            .current_dir(dir.path())
             .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("redis-server is installed");
-        let mut listening = connect(&socket).await;
-        listening.write_all(&command(&[b"PSUBSCRIBE", b"*"])).await.unwrap();
-        read(&mut listening).await;
-        let (events, _) = broadcast::channel(1024);
-        let sender = events.clone();
-        let mut listener = JoinSet::new();
-        listener.spawn(async move {
-            while let Reply::Array(parts) = read(&mut listening).await {
-                let [_, _, channel, Reply::Bulk(payload)] = &parts[..] else { continue };
-                let channel = channel.as_str().unwrap().to_owned();
-                drop(sender.send(Event { channel, payload: payload.clone() }));
+            .spawn();
+        let Ok(mut child) = child else {
+            println!("skipped: redis-server not found");
+            return None;
+        };
+        for _ in 0..1000 {
+            if let Ok(stream) = UnixStream::connect(&socket) {
+                return Some(Self { child, dir, stream: BufReader::new(stream) });
             }
-        });
-        Self {
-            connection: Mutex::new(connect(&socket).await),
-            events,
-            _listener: listener,
-            _server: server,
-            _dir: dir,
+            std::thread::sleep(Duration::from_millis(10));
         }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("redis-server did not start");
     }
 
-    /// Runs one plain command.
-    pub(crate) async fn run(&self, parts: &[&[u8]]) -> Reply {
-        let mut connection = self.connection.lock().await;
-        connection.write_all(&command(parts)).await.unwrap();
-        read(&mut connection).await
-    }
-}
-
-impl ScriptHost for Redis {
-    fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut text = Vec::new();
-            for call in &batch {
-                let count = call.keys.len().to_string();
-                let mut parts: Vec<&[u8]> = vec![b"EVAL", call.script.source.as_bytes(), count.as_bytes()];
-                parts.extend(call.keys.iter().map(String::as_bytes));
-                parts.extend(call.args.iter().map(|arg| arg.as_bytes()));
-                text.extend(command(&parts));
-            }
-            connection.write_all(&text).await.unwrap();
-            let mut replies = Vec::with_capacity(batch.len());
-            for _ in &batch {
-                replies.push(read(&mut connection).await);
-            }
-            Ok(replies)
-        })
+    /// Where `redis-cli -s` finds it.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
     }
 
-    fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
-    }
-}
-
-async fn connect(socket: &Path) -> BufReader<UnixStream> {
-    let attempts = async {
-        loop {
-            if let Ok(stream) = UnixStream::connect(socket).await {
-                return BufReader::new(stream);
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+    /// Sends one command and reads its reply.
+    pub(crate) fn command(&mut self, words: &[&[u8]]) -> Reply {
+        let mut out = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            out.extend(format!("${}\r\n", word.len()).into_bytes());
+            out.extend(*word);
+            out.extend(b"\r\n");
         }
-    };
-    tokio::time::timeout(Duration::from_secs(20), attempts).await.expect("redis-server starts")
-}
-
-fn command(parts: &[&[u8]]) -> Vec<u8> {
-    let mut text = format!("*{}\r\n", parts.len()).into_bytes();
-    for part in parts {
-        text.extend(format!("${}\r\n", part.len()).into_bytes());
-        text.extend_from_slice(part);
-        text.extend_from_slice(b"\r\n");
+        self.stream.get_mut().write_all(&out).unwrap();
+        self.reply()
     }
-    text
-}
 
-fn read(connection: &mut BufReader<UnixStream>) -> BoxFuture<'_, Reply> {
-    Box::pin(async move {
+    fn reply(&mut self) -> Reply {
         let mut line = String::new();
-        if connection.read_line(&mut line).await.unwrap_or(0) == 0 {
-            return Reply::Nil;
-        }
+        self.stream.read_line(&mut line).unwrap();
         let (kind, rest) = line.trim_end().split_at(1);
         match kind {
             "+" => Reply::Status(rest.into()),
             "-" => Reply::Error(ScriptError::parse(rest)),
             ":" => Reply::Int(rest.parse().unwrap()),
+            _ if rest == "-1" => Reply::Nil,
             "$" => {
-                let Ok(length) = rest.parse::<usize>() else { return Reply::Nil };
-                let mut bytes = vec![0; length + 2];
-                connection.read_exact(&mut bytes).await.unwrap();
-                bytes.truncate(length);
-                Reply::Bulk(Bytes::from(bytes))
+                let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
+                self.stream.read_exact(&mut bytes).unwrap();
+                bytes.truncate(bytes.len() - 2);
+                Reply::Bulk(bytes.into())
             }
-            "*" => {
-                let Ok(length) = rest.parse::<usize>() else { return Reply::Nil };
-                let mut items = Vec::with_capacity(length);
-                for _ in 0..length {
-                    items.push(read(connection).await);
-                }
-                Reply::Array(items)
-            }
-            other => panic!("unexpected reply {other}{rest}"),
+            "*" => Reply::Array((0..rest.parse().unwrap()).map(|_| self.reply()).collect()),
+            other => panic!("unexpected reply kind {other}"),
         }
-    })
+    }
+
+    /// The same text as `EmbeddedHost::dump`.
+    pub(crate) fn dump(&mut self) -> String {
+        let mut keys = flat(&self.command(&[b"KEYS", b"*"]));
+        keys.sort();
+        let mut out = String::new();
+        for key in keys {
+            let expires = match self.command(&[b"PEXPIRETIME", &key]) {
+                Reply::Int(at) if at >= 0 => at.to_string(),
+                _ => "-".into(),
+            };
+            let kind = self.command(&[b"TYPE", &key]);
+            let kind = kind.as_str().unwrap().to_owned();
+            let mut content = String::new();
+            match kind.as_str() {
+                "string" => {
+                    let value = self.command(&[b"GET", &key]);
+                    content = format!(" \"{}\"", value.as_bytes().unwrap().escape_ascii());
+                }
+                "hash" => {
+                    let items = flat(&self.command(&[b"HGETALL", &key]));
+                    let mut pairs: Vec<_> = items.chunks(2).collect();
+                    pairs.sort();
+                    for pair in pairs {
+                        write!(content, " \"{}\"=\"{}\"", pair[0].escape_ascii(), pair[1].escape_ascii())
+                            .unwrap();
+                    }
+                }
+                _ => {
+                    let items = flat(&self.command(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]));
+                    for pair in items.chunks(2) {
+                        write!(content, " \"{}\"={}", pair[0].escape_ascii(), pair[1].escape_ascii())
+                            .unwrap();
+                    }
+                }
+            }
+            writeln!(out, "\"{}\" expires={expires} {kind}{content}", key.escape_ascii()).unwrap();
+        }
+        out
+    }
+}
+
+fn flat(reply: &Reply) -> Vec<Vec<u8>> {
+    reply.as_array().unwrap().iter().map(|item| item.as_bytes().unwrap().to_vec()).collect()
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

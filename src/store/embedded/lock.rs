@@ -9,7 +9,7 @@ use crate::store::host::StoreError;
 /// Held for as long as the directory is in use; the system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -22,9 +22,16 @@ impl DirLock {
         };
         let file = private().create(true).truncate(false).open(&path).map_err(io("open"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.into() }),
             Err(TryLockError::Error(source)) => Err(io("lock")(source)),
         }
+    }
+}
+
+impl Drop for DirLock {
+    /// Released by word, not by closing: a child that is just being started still holds a copy.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }

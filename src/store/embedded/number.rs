@@ -74,7 +74,6 @@ pub(super) fn push_unsigned(out: &mut Vec<u8>, mut value: u64) {
     let mut at = digits.len();
     loop {
         at -= 1;
-        #[expect(clippy::cast_possible_truncation, reason = "below ten")]
         let digit = (value % 10) as u8;
         digits[at] = b'0' + digit;
         value /= 10;

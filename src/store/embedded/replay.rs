@@ -51,7 +51,9 @@ pub(super) fn replay(journal: &[u8], keyspace: &mut Keyspace) -> Result<Replayed
         };
         for command in &commands {
             args.clear();
-            command.iter().for_each(|arg| args.push(arg));
+            for arg in command {
+                args.push(arg);
+            }
             if let Reply::Error(error) = execute(keyspace, &args) {
                 let name = command[0].escape_ascii();
                 return Err(Damage { offset: at, detail: format!("{name} cannot be repeated: {error}") });

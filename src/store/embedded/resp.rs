@@ -134,7 +134,7 @@ fn read_length(bytes: &[u8], kind: u8, max: usize) -> Result<(usize, usize), Fau
         match bytes.get(at) {
             None => return Err(Fault::Incomplete),
             Some(digit @ b'0'..=b'9') if at == 1 || value > 0 => {
-                value = value * 10 + usize::from(digit - b'0')
+                value = value * 10 + usize::from(digit - b'0');
             }
             Some(b'\r') if at > 1 => break,
             Some(_) => return Err(INVALID),

@@ -79,8 +79,9 @@ impl SortedSet {
         self.scores.get(member).copied()
     }
 
-    /// Adds `member` or moves it.
+    /// Adds `member` or moves it. Negative zero loses its sign, as in Redis's compact encoding.
     pub(super) fn insert(&mut self, member: &[u8], score: f64) {
+        let score = if score == 0.0 { 0.0 } else { score };
         if let Some((name, old)) = self.scores.get_key_value(member) {
             let name = name.clone();
             self.order.remove(&(Score(*old), name.clone()));

@@ -51,7 +51,7 @@ pub(super) fn exists(ks: &mut Keyspace, args: &Args) -> Answer {
 
 /// `HSET key field value…`: how many fields are new.
 pub(super) fn set(ks: &mut Keyspace, args: &Args) -> Answer {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(wrong_arity("hset"));
     }
     let fields = ks.hash_mut(&args[1])?;

@@ -24,7 +24,7 @@ pub(super) fn add(ks: &mut Keyspace, args: &Args) -> Answer {
         }
         first += 1;
     }
-    if first == args.len() || (args.len() - first) % 2 != 0 {
+    if first == args.len() || !(args.len() - first).is_multiple_of(2) {
         return Err(syntax_error());
     }
     if only_new && only_old {
@@ -49,13 +49,14 @@ pub(super) fn add(ks: &mut Keyspace, args: &Args) -> Answer {
                 set.insert(member, score);
                 added += 1;
             }
-            Some(old) if !only_new && !(only_up && score <= old) && !(only_down && score >= old) => {
-                if differs(old, score) {
+            Some(old) => {
+                let barred = only_new || (only_up && score <= old) || (only_down && score >= old);
+                if !barred && differs(old, score) {
                     set.insert(member, score);
                     moved += 1;
                 }
             }
-            _ => {}
+            None => {}
         }
     }
     ks.drop_empty(&args[1]);
@@ -140,11 +141,7 @@ struct Query {
 pub(super) fn range(ks: &mut Keyspace, args: &Args) -> Answer {
     let mut query = Query { by_score: false, backward: false, with_scores: false, limit: None };
     query.read_options(args, true)?;
-    if query.limit.is_some() && !query.by_score {
-        return Err(error(
-            "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-        ));
-    }
+    query.check_limit()?;
     query.run(ks, args)
 }
 
@@ -152,11 +149,7 @@ pub(super) fn range(ks: &mut Keyspace, args: &Args) -> Answer {
 pub(super) fn revrange(ks: &mut Keyspace, args: &Args) -> Answer {
     let mut query = Query { by_score: false, backward: true, with_scores: false, limit: None };
     query.read_options(args, false)?;
-    if query.limit.is_some() {
-        return Err(error(
-            "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
-        ));
-    }
+    query.check_limit()?;
     query.run(ks, args)
 }
 
@@ -191,6 +184,16 @@ impl Query {
             at += 1;
         }
         Ok(())
+    }
+
+    /// By rank there is no limit; a count of -1 says so itself and is let through.
+    fn check_limit(&self) -> Result<(), ScriptError> {
+        match self.limit {
+            Some((_, n)) if n != -1 && !self.by_score => Err(error(
+                "syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn run(&self, ks: &mut Keyspace, args: &Args) -> Answer {
@@ -238,8 +241,8 @@ impl Query {
 pub(super) fn remrangebyscore(ks: &mut Keyspace, args: &Args) -> Answer {
     let bounds = bounds(&args[2], &args[3])?;
     let Some(set) = ks.sorted(&args[1])? else { return Ok(Reply::Int(0)) };
-    let doomed = set.within(bounds).map(|(member, _)| member.clone()).collect();
-    remove_all(ks, args, doomed)
+    let doomed: Vec<_> = set.within(bounds).map(|(member, _)| member.clone()).collect();
+    remove_all(ks, args, &doomed)
 }
 
 /// `ZREMRANGEBYRANK key start stop`
@@ -247,16 +250,16 @@ pub(super) fn remrangebyrank(ks: &mut Keyspace, args: &Args) -> Answer {
     let (start, stop) = (integer(&args[2])?, integer(&args[3])?);
     let Some(set) = ks.sorted(&args[1])? else { return Ok(Reply::Int(0)) };
     let (skip, take) = ranks(start, stop, set.len());
-    let doomed = set.iter().skip(skip).take(take).map(|(member, _)| member.clone()).collect();
-    remove_all(ks, args, doomed)
+    let doomed: Vec<_> = set.iter().skip(skip).take(take).map(|(member, _)| member.clone()).collect();
+    remove_all(ks, args, &doomed)
 }
 
-fn remove_all(ks: &mut Keyspace, args: &Args, doomed: Vec<Bytes>) -> Answer {
+fn remove_all(ks: &mut Keyspace, args: &Args, doomed: &[Bytes]) -> Answer {
     if doomed.is_empty() {
         return Ok(Reply::Int(0));
     }
     let set = ks.sorted_mut(&args[1])?;
-    for member in &doomed {
+    for member in doomed {
         set.remove(member);
     }
     ks.drop_empty(&args[1]);

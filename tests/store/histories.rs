@@ -1,0 +1,280 @@
+//! Random histories, told to the embedded store and to Redis at once: every reply and, at the end, every key
+//! must be equal. `PROPTEST_CASES` sets the number of histories.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use antigravity_proxy::clock::Clock;
+use antigravity_proxy::config::{SelectionConfig, Strategy as Selection};
+use antigravity_proxy::store::Store;
+use antigravity_proxy::store::embedded::EmbeddedHost;
+use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
+use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason};
+use antigravity_proxy::store::keys::{Keys, SigKey, SigKind};
+use antigravity_proxy::store::ops::accounts::{Change, PutAccount, SetAccount};
+use antigravity_proxy::store::ops::admit::Admit;
+use antigravity_proxy::store::ops::models::ModelQuota;
+use antigravity_proxy::store::ops::settings::Scope;
+use antigravity_proxy::store::ops::settle::{LimitKind, Outcome, Settle, UsageEntry};
+use antigravity_proxy::store::ops::tokens::RefreshFailure;
+use antigravity_proxy::store::registry::ALL;
+use antigravity_proxy::store::script::Script;
+use futures_util::future::BoxFuture;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::sync::broadcast;
+
+use crate::harness::{T, id, lease, ms, new_account, owner};
+use crate::server::Redis;
+
+/// One key, whatever its type.
+static READ_KEY: Script = Script::periodic(
+    "read_key",
+    "local kind = redis.call('TYPE', KEYS[1]).ok \
+     if kind == 'hash' then return { kind, redis.call('HGETALL', KEYS[1]) } end \
+     if kind == 'zset' then return { kind, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') } end \
+     if kind == 'string' then return { kind, redis.call('GET', KEYS[1]) } end \
+     return { kind }",
+);
+
+/// Asks both hosts and insists on one answer.
+struct Both {
+    embedded: EmbeddedHost,
+    redis: Arc<Redis>,
+    keys: Mutex<BTreeSet<String>>,
+}
+
+impl ScriptHost for Both {
+    fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
+        Box::pin(async move {
+            self.keys.lock().unwrap().extend(batch.iter().flat_map(|call| call.keys.clone()));
+            let ours = self.embedded.eval(batch.clone()).await?;
+            let theirs = self.redis.eval(batch.clone()).await?;
+            for ((ours, theirs), call) in ours.iter().zip(&theirs).zip(&batch) {
+                assert_eq!(sorted(call.script, ours), sorted(call.script, theirs), "{call:?}");
+            }
+            Ok(ours)
+        })
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.embedded.subscribe()
+    }
+}
+
+/// Pairs of a hash come in no order.
+fn sorted(script: &Script, reply: &Reply) -> Reply {
+    let pairs = |items: &[Reply]| {
+        let mut pairs: Vec<_> = items.chunks(2).map(<[Reply]>::to_vec).collect();
+        pairs.sort_by(|a, b| a[0].as_bytes().cmp(&b[0].as_bytes()));
+        pairs.concat()
+    };
+    match (script.name, reply) {
+        ("get_settings", Reply::Array(items)) => {
+            Reply::Array(items[..4].iter().cloned().chain(pairs(&items[4..])).collect())
+        }
+        ("read_key", Reply::Array(items)) => match &items[..] {
+            [kind, Reply::Array(rows)] if kind.as_str() == Some("hash") => {
+                Reply::Array(vec![kind.clone(), Reply::Array(pairs(rows))])
+            }
+            _ => reply.clone(),
+        },
+        _ => reply.clone(),
+    }
+}
+
+/// One step: which operation, on what, and how much later.
+#[derive(Clone, Debug)]
+struct Step {
+    operation: u8,
+    account: u8,
+    attempt: u8,
+    choice: u8,
+    amount: u32,
+    later: i64,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let later = prop_oneof![4 => Just(0), 4 => 0..3000_i64, 2 => 0..200_000_i64, 1 => -5000..0_i64, 1 => 0..8_000_000_i64];
+    (0..40_u8, 0..5_u8, 0..12_u8, any::<u8>(), 0..100_000_u32, later).prop_map(
+        |(operation, account, attempt, choice, amount, later)| Step {
+            operation,
+            account,
+            attempt,
+            choice,
+            amount,
+            later,
+        },
+    )
+}
+
+fn outcome(step: &Step) -> Outcome {
+    let reset = (!step.amount.is_multiple_of(3)).then(|| ms(u64::from(step.amount)));
+    match step.choice % 18 {
+        0..4 => Outcome::Success,
+        4 => Outcome::RateLimited { kind: LimitKind::Quota, reset },
+        5 => Outcome::RateLimited { kind: LimitKind::Rate, reset },
+        6 => Outcome::RateLimited { kind: LimitKind::Unknown, reset: None },
+        7 => Outcome::Capacity { jitter_ms: i32::try_from(step.amount % 10_000).unwrap() - 5000 },
+        8 => Outcome::Failure,
+        9 => Outcome::Unauthorized,
+        10 => Outcome::NotFound,
+        11 => Outcome::Forbidden,
+        12 => Outcome::Revoked,
+        13 => Outcome::Verification { url: Some("https://accounts.google.com/x".into()) },
+        14 => Outcome::ClientError,
+        15 => Outcome::Cancelled,
+        16 => Outcome::Empty,
+        _ => Outcome::Blocked,
+    }
+}
+
+async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
+    let name = ["a", "b", "c", "d", "e"][usize::from(step.account)];
+    let (account, attempt) = (id(name), lease(&format!("l{}", step.attempt)));
+    let email = format!("{name}@example.com");
+    let model = ["m", "n"][usize::from(step.choice >> 7)];
+    let cv = CredentialVersion(1 + u64::from(step.amount % 2));
+    let holder = owner(["me", "you"][usize::from(step.choice % 2)]);
+    let share = f64::from(step.amount % 101) / 100.0;
+    let signature = |n: u8| SigKey::new("k", SigKind::Tool, &n.to_string());
+    match step.operation {
+        0..10 => {
+            let tried = [id("a"), id("b"), id("c"), id("d"), id("e")];
+            let known = [(account, Generation(u64::from(step.amount % 3)))];
+            let admit = Admit {
+                lease: &attempt,
+                lease_ttl: ms(30_000),
+                model,
+                tried: &tried[..usize::from(step.choice % 6)],
+                known: &known,
+                probe_after: (step.choice.is_multiple_of(4)).then(|| ms(60_000)),
+            };
+            store
+                .admit_with_signatures(&admit, &[signature(1), signature(step.choice)], ms(60_000))
+                .await
+                .map(|_| ())
+        }
+        10..20 => {
+            let settle = Settle {
+                account: &account,
+                lease: &attempt,
+                credential: cv,
+                model,
+                admitted_at_ms: T,
+                outcome: outcome(step),
+                received: step.amount.is_multiple_of(2),
+                usage: Some(UsageEntry {
+                    client_key: "k",
+                    input: u64::from(step.amount),
+                    ..UsageEntry::default()
+                }),
+            };
+            store.settle(&settle).await.map(|_| ())
+        }
+        20..23 => {
+            let put = PutAccount {
+                enabled: (step.choice.is_multiple_of(5)).then_some(step.choice.is_multiple_of(2)),
+                threshold: if step.choice.is_multiple_of(3) { Change::Set(share) } else { Change::Keep },
+                ..new_account(&account, &email)
+            };
+            store.put_account(&put).await.map(|_| ())
+        }
+        23 => store.remove_account(&account, &["m".into(), "n".into()]).await.map(|_| ()),
+        24 => {
+            let set = SetAccount {
+                enabled: Some(!step.choice.is_multiple_of(3)),
+                threshold: if step.amount.is_multiple_of(2) { Change::Set(share) } else { Change::Clear },
+                model_thresholds: Change::Set(BTreeMap::from([(model.to_owned(), share)])),
+                ..SetAccount::default()
+            };
+            store.set_account(&account, &set).await.map(|_| ())
+        }
+        25 => store.invalidate_account(&account, cv, InvalidReason::Banned, None).await.map(|_| ()),
+        26 => store.clear_invalid(&account).await.map(|_| ()),
+        27 | 28 => store.begin_refresh(&account, &holder, ms(20_000)).await.map(|_| ()),
+        29 => {
+            let ttl = ms(1 + u64::from(step.amount));
+            store
+                .finish_refresh(&account, &holder, cv, ttl, &format!("sealed|{}", step.amount))
+                .await
+                .map(|_| ())
+        }
+        30 => {
+            let failure = if step.choice.is_multiple_of(4) {
+                RefreshFailure::Revoked
+            } else {
+                RefreshFailure::Transient
+            };
+            store.fail_refresh(&account, &holder, cv, failure).await.map(|_| ())
+        }
+        31 => store.drop_token(&account, Generation(u64::from(step.amount % 4))).await.map(|_| ()),
+        32 => store.put_signatures(&[(signature(step.choice), "v".into())], ms(60_000)).await,
+        33 => {
+            let fraction = (!step.choice.is_multiple_of(4)).then_some(share);
+            let quota = ModelQuota { model: model.into(), fraction, reset: None };
+            store.put_quota(&account, &[quota]).await.map(|_| ())
+        }
+        34 => store.heartbeat(&[attempt, lease("l1"), lease("l2")], ms(30_000)).await.map(|_| ()),
+        35 => store.try_lock("w", &holder, ms(60_000 + u64::from(step.amount))).await.map(|_| ()),
+        36 => store.unlock("w", &holder).await.map(|_| ()),
+        37 => {
+            let (name, value) = match step.choice % 4 {
+                0 => ("strategy", ["round-robin", "hybrid"][usize::from(step.choice >> 7)].to_owned()),
+                1 => ("weights.inFlight", share.to_string()),
+                2 => ("health.emptyPenalty", format!("-{share}")),
+                _ => ("maxConsecutiveFailures", (1 + step.amount % 4).to_string()),
+            };
+            let changes = BTreeMap::from([(name.to_owned(), Some(value))]);
+            store.put_settings(Scope::Selection, None, &changes).await?;
+            store.get_settings(Scope::Selection).await.map(|_| ())
+        }
+        38 => {
+            store.put_models(&step.amount.to_string()).await?;
+            store.get_models().await.map(|_| ())
+        }
+        _ => store.list_accounts(u64::from(step.choice % 3), 3, &["m".into(), "n".into()]).await.map(|_| ()),
+    }
+}
+
+#[test]
+fn both_hosts_tell_one_history() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let redis = Arc::new(runtime.block_on(Redis::start()));
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let steps = Mutex::new(0);
+    let history = (any::<bool>(), proptest::collection::vec(step(), 1..160));
+    runner
+        .run(&history, |(hybrid, history)| {
+            *steps.lock().unwrap() += history.len();
+            runtime.block_on(async {
+                redis.run(&[b"FLUSHALL"]).await;
+                let scripts: Vec<_> = ALL.iter().copied().chain([&READ_KEY]).collect();
+                let both = Arc::new(Both {
+                    embedded: EmbeddedHost::in_memory(Clock::system(), &scripts).unwrap(),
+                    redis: redis.clone(),
+                    keys: Mutex::default(),
+                });
+                let strategy = if hybrid { Selection::Hybrid } else { Selection::RoundRobin };
+                let selection = SelectionConfig { strategy, max_accounts: 4, ..SelectionConfig::default() };
+                let store = Store::new(both.clone(), Keys::new("d").unwrap(), &selection);
+                let mut now = T;
+                for step in &history {
+                    now += step.later;
+                    match take(&store.at(now), step).await {
+                        Ok(()) => {}
+                        // Documented refusals; anything else is a fault of a script or a wrapper.
+                        Err(StoreError::Script { error, .. })
+                            if matches!(error.code.as_str(), "SETTLED" | "MISMATCH") => {}
+                        Err(error) => panic!("{step:?}: {error}"),
+                    }
+                }
+                let keys: Vec<_> = both.keys.lock().unwrap().iter().cloned().collect();
+                let calls = keys.into_iter().map(|key| Call::new(&READ_KEY).key(key)).collect();
+                both.eval(calls).await.unwrap();
+            });
+            Ok(())
+        })
+        .unwrap();
+    println!("{} steps compared", steps.lock().unwrap());
+}
