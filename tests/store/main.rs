@@ -1,6 +1,11 @@
 //! The store's suites: embedded host, its journal, and the same against a real Redis.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and tells what it skips"
+)]
 
 mod differential;
 mod embedded;

@@ -1,5 +1,6 @@
 //! A private `redis-server` on a unix socket, and just enough of a client.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -102,17 +103,19 @@ impl Redis {
                     let mut pairs: Vec<_> = items.chunks(2).collect();
                     pairs.sort();
                     for pair in pairs {
-                        content += &format!(" \"{}\"=\"{}\"", pair[0].escape_ascii(), pair[1].escape_ascii());
+                        write!(content, " \"{}\"=\"{}\"", pair[0].escape_ascii(), pair[1].escape_ascii())
+                            .unwrap();
                     }
                 }
                 _ => {
                     let items = flat(&self.command(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]));
                     for pair in items.chunks(2) {
-                        content += &format!(" \"{}\"={}", pair[0].escape_ascii(), pair[1].escape_ascii());
+                        write!(content, " \"{}\"={}", pair[0].escape_ascii(), pair[1].escape_ascii())
+                            .unwrap();
                     }
                 }
             }
-            out += &format!("\"{}\" expires={expires} {kind}{content}\n", key.escape_ascii());
+            writeln!(out, "\"{}\" expires={expires} {kind}{content}", key.escape_ascii()).unwrap();
         }
         out
     }
