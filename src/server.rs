@@ -83,11 +83,11 @@ fn probes() -> Router<Arc<AppState>> {
 
 /// What every application has around its routes.
 fn finish(routes: Router<Arc<AppState>>, state: &Arc<AppState>) -> App {
-    let router = routes
+    let layered = routes
         .layer(CatchPanicLayer::custom(exchange::panicked))
         .layer(from_fn_with_state(Arc::clone(state), exchange::exchange))
         .with_state(Arc::clone(state));
-    MapRequest::new(router, without_trailing_slash)
+    MapRequest::new(layered, without_trailing_slash)
 }
 
 /// `/health/` is `/health`; decided before routing, so that credentials are checked for the same route.

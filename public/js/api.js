@@ -37,7 +37,7 @@ export async function get(path) {
   const password = sessionStorage.getItem(PASSWORD);
   const headers = new Headers();
   if (password !== null) {
-    headers.set("x-webui-password", encodeURI(password) === password ? password : toBytes(password));
+    headers.set("x-webui-password", toBytes(password));
   }
   let response;
   try {

@@ -15,6 +15,7 @@ use http::{HeaderMap, Method, StatusCode};
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
+use crate::server::auth::hex;
 use crate::server::error::ApiError;
 use crate::server::state::AppState;
 
@@ -108,8 +109,7 @@ pub(crate) async fn file_or_404(
 }
 
 fn respond(name: &str, file: File, request: &HeaderMap) -> Response {
-    let digest: String = file.sha256[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    let etag = format!("\"{digest}\"");
+    let etag = format!("\"{}\"", hex(&file.sha256[..16]));
     let unchanged = request.get_all(IF_NONE_MATCH).iter().any(|value| {
         value.to_str().is_ok_and(|tags| {
             tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)

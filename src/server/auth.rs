@@ -35,6 +35,16 @@ fn fingerprint(secret: &[u8]) -> Fingerprint {
     Sha256::digest(secret).into()
 }
 
+/// Lower-case hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+        text
+    })
+}
+
 /// The token of `Authorization: Bearer <token>`; the scheme is compared without case.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
@@ -52,8 +62,7 @@ impl ApiKeys {
     pub(crate) fn new(keys: &[SecretString]) -> Self {
         let named = |key: &SecretString| {
             let print = fingerprint(key.expose_secret().as_bytes());
-            let name = print[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-            (print, ClientKeyId(name))
+            (print, ClientKeyId(hex(&print[..6])))
         };
         Self { keys: keys.iter().filter(|key| !key.expose_secret().is_empty()).map(named).collect() }
     }

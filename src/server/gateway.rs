@@ -76,7 +76,7 @@ pub struct Incoming {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKeyId(pub String);
 
-/// `req_` and a UUIDv7 in simple form, unique per request.
+/// `req_` and a UUID of version 7 in simple form, unique per request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RequestId(pub Arc<str>);
 

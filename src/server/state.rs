@@ -63,7 +63,7 @@ impl AppState {
                 import: 5 * MIB,
                 silent: MIB,
                 idle: Duration::from_secs(30),
-                total: Duration::from_secs(300),
+                total: Duration::from_mins(5),
             },
         })
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::anthropic::error::ErrorKind;
 use crate::server::auth::Peer;
 use crate::server::error::ApiError;
-use crate::server::gateway::{AccountCounts, ExportedAccount};
+use crate::server::gateway::{AccountCounts, ExportedAccount, ImportReport};
 use crate::server::state::AppState;
 use crate::server::{is_json, json, not_json, read_body};
 
@@ -36,9 +36,10 @@ pub(crate) async fn import(
     let peer = request.extensions().get::<Peer>().copied();
     let body = read_body(request, state.limits.import, &state.limits).await?;
     let (entries, mut refused) = entries::parse(&body)?;
-    let mut report = match entries.is_empty() {
-        true => crate::server::gateway::ImportReport::default(),
-        false => state.gateway.import_accounts(entries).await?,
+    let mut report = if entries.is_empty() {
+        ImportReport::default()
+    } else {
+        state.gateway.import_accounts(entries).await?
     };
     report.failed.append(&mut refused);
     tracing::info!(

@@ -12,16 +12,19 @@ use crate::clock::Clock;
 
 /// Different wrong credentials that a peer may send in [`WINDOW`].
 const ALLOWED: usize = 5;
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// Peers remembered at once; a newcomer beyond it evicts those whose window has passed, else one of them.
 const PEERS: usize = 4096;
+
+/// What one peer sent, oldest first.
+type Wrong = Vec<(Fingerprint, Instant)>;
 
 /// Wrong credentials of the last minute. The same wrong value counts once: a poller with an outdated
 /// password must not lock its owner out. Peers without an address share one count.
 #[derive(Debug)]
 pub(super) struct Attempts {
     clock: Clock,
-    wrong: Mutex<HashMap<Option<IpAddr>, Vec<(Fingerprint, Instant)>>>,
+    wrong: Mutex<HashMap<Option<IpAddr>, Wrong>>,
 }
 
 impl Attempts {
