@@ -1,10 +1,41 @@
-//! Composition root.
+//! Composition root: the only place that names every concrete part.
 
+pub mod gateway;
+mod health;
+pub mod lifecycle;
 pub mod offline;
+mod parts;
 
+use anyhow::Context as _;
+
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::server::drain::Drain;
+use crate::server::listen::{Listeners, Shutdown};
+use crate::server::state::AppState;
 
-/// Runs the gateway until it is told to stop.
-pub async fn serve(_config: Config) -> anyhow::Result<()> {
-    std::future::ready(Err(anyhow::anyhow!("the server is not part of this build"))).await
+pub use parts::Application;
+
+/// Runs the gateway until SIGTERM or ctrl-c, then drains and returns.
+///
+/// `ready` is called once with the address it listens on, after the store has answered.
+pub async fn serve(config: Config, ready: impl FnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let application = Application::open(&config, clock.clone())?;
+    let control = config.store.control_socket();
+    let listeners = Listeners::bind(&config.server, Some(&control)).await?;
+    let address = listeners.local_addr()?;
+    let drain = Drain::new();
+    lifecycle::obey_signals(drain.clone(), application.tasks()).context("signals cannot be received")?;
+    let background = application.start().await?;
+    let state = AppState::new(application.gateway(), &config.server, clock, drain.clone());
+    drain.mark_started();
+    if config.server.api_keys.is_empty() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "/v1 is open to everybody who reaches this address: set API_KEY");
+    }
+    ready(&format!("http://{address}"))?;
+    listeners.serve(&state, Shutdown::from(&config.server)).await;
+    drop(state);
+    background.finish(application).await;
+    Ok(())
 }

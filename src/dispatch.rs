@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::error::DispatchError;
 use self::signatures::Memory;
 use crate::account::alias::{self, Resolution};
-use crate::account::catalogue::Catalogue;
+use crate::account::catalogue::{Catalogue, Model};
 use crate::account::settlement::{Asker, Settlements};
 use crate::account::survey::Survey;
 use crate::anthropic::request::MessagesRequest;
@@ -153,6 +153,15 @@ impl Dispatcher {
             offered = self.offered().await?;
         }
         Ok(alias::resolve(requested, &offered, models))
+    }
+
+    /// The models of the pool; one that nobody has asked for yet is surveyed first.
+    pub async fn models(&self) -> Result<Arc<Vec<Model>>, DispatchError> {
+        if self.offered().await?.is_empty() {
+            self.parts.survey.completed_within(FIRST_SURVEY).await;
+        }
+        let deadline = self.clock().instant() + self.parts.settings.outage_grace;
+        self.patiently(deadline, || self.parts.catalogue.models()).await
     }
 
     async fn offered(&self) -> Result<Arc<Vec<String>>, DispatchError> {

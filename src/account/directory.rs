@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use super::import::{self, DocumentError, Entry, Rejected};
@@ -11,7 +11,7 @@ use crate::auth::vault::{Sealed, Vault, VaultError};
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::host::StoreError;
-use crate::store::ident::AccountId;
+use crate::store::ident::{AccountId, Source};
 use crate::store::ops::accounts::{Change, PutAccount, PutOutcome, Subscription};
 use crate::store::ops::listing::AccountView;
 
@@ -105,6 +105,22 @@ impl Directory {
         }
     }
 
+    /// All accounts that can be moved elsewhere, with their secrets in clear: those of source `database` have none.
+    pub async fn export(&self) -> Result<Vec<Exported>, DirectoryError> {
+        let mut exported = Vec::new();
+        for account in self.list(&[]).await? {
+            let Some(sealed) = self.store.get_credential(&account.id).await? else { continue };
+            let secret = self.vault.open(&credential_aad(account.id.as_str()), &Sealed::from_text(sealed))?;
+            let (refresh_token, api_key) = match account.source {
+                Source::OAuth => (Some(composite(&secret, &account)), None),
+                Source::Manual => (None, Some(secret)),
+                Source::Database => continue,
+            };
+            exported.push(Exported { email: account.email, refresh_token, api_key });
+        }
+        Ok(exported)
+    }
+
     async fn put(&self, entry: &Entry) -> Result<PutOutcome, DirectoryError> {
         let known = self.store.find_account(&entry.email).await?;
         let id = match known {
@@ -146,6 +162,28 @@ impl Directory {
 
     fn seal(&self, id: &AccountId, credential: &SecretString) -> Result<Sealed, VaultError> {
         self.vault.seal(&credential_aad(id.as_str()), credential)
+    }
+}
+
+/// One account with its secrets, for moving it elsewhere.
+#[derive(Clone, Debug)]
+pub struct Exported {
+    /// The account's address.
+    pub email: String,
+    /// The composite refresh token (spec `http-api.md` §6.6).
+    pub refresh_token: Option<SecretString>,
+    /// The fixed access token.
+    pub api_key: Option<SecretString>,
+}
+
+/// `token|project|managed project`; without projects the token alone, which reads back the same.
+fn composite(token: &SecretString, account: &AccountView) -> SecretString {
+    let token = token.expose_secret();
+    let project = account.project.as_deref().unwrap_or_default();
+    match &account.managed_project {
+        Some(managed) => format!("{token}|{project}|{managed}").into(),
+        None if project.is_empty() => token.to_owned().into(),
+        None => format!("{token}|{project}").into(),
     }
 }
 

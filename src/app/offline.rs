@@ -1,31 +1,54 @@
-//! Account and store commands on a data directory that no gateway uses.
+//! Account and store commands on a data directory that no gateway uses. The answers have the shape of the
+//! gateway's own API, so that a command prints the same either way.
 
 use std::io::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::gateway::view;
+use super::parts::Opened;
+use crate::account::catalogue::Catalogue;
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::server::gateway::{ImportFailure, ImportReport};
+use crate::webui::accounts::{imported, listed};
 
-/// Imports accounts.
-pub async fn import(_config: &Config, _document: Value) -> anyhow::Result<Value> {
-    absent().await
+/// Adds or renews the accounts of a document.
+pub async fn import(config: &Config, document: Value) -> anyhow::Result<Value> {
+    let opened = Opened::new(config, &Clock::system())?;
+    let report = opened.directory.import(&serde_json::to_vec(&document)?).await?;
+    let failed = report.failed.into_iter();
+    Ok(imported(&ImportReport {
+        added: report.added,
+        updated: report.updated,
+        failed: failed.map(|entry| ImportFailure { email: entry.email, reason: entry.reason }).collect(),
+    }))
 }
 
-/// Lists accounts.
-pub async fn list(_config: &Config) -> anyhow::Result<Value> {
-    absent().await
+/// Lists all accounts, without any secret.
+pub async fn list(config: &Config) -> anyhow::Result<Value> {
+    let clock = Clock::system();
+    let opened = Opened::new(config, &clock)?;
+    let models = Catalogue::new(opened.store.clone(), clock.clone()).ids().await?;
+    let now_ms = clock.epoch_ms();
+    let accounts: Vec<_> =
+        opened.directory.list(&models).await?.iter().map(|account| view(account, now_ms)).collect();
+    Ok(listed(&accounts))
 }
 
-/// Removes an account.
-pub async fn remove(_config: &Config, _email: &str) -> anyhow::Result<Value> {
-    absent().await
+/// Removes the account with this e-mail address.
+pub async fn remove(config: &Config, email: &str) -> anyhow::Result<Value> {
+    let clock = Clock::system();
+    let opened = Opened::new(config, &clock)?;
+    let models = Catalogue::new(opened.store.clone(), clock).ids().await?;
+    anyhow::ensure!(opened.directory.remove(email, &models).await?, "Account {email} not found");
+    Ok(json!({ "status": "ok", "message": format!("Account {email} removed") }))
 }
 
-/// Writes the whole store.
-pub async fn export(_config: &Config, _out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    absent().await
-}
-
-async fn absent<T>() -> anyhow::Result<T> {
-    std::future::ready(Err(anyhow::anyhow!("the store is not part of this build"))).await
+/// Writes the whole store as RESP commands.
+pub async fn export(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let opened = Opened::new(config, &Clock::system())?;
+    opened.host.export(&mut *out)?;
+    out.flush()?;
+    std::future::ready(Ok(())).await
 }

@@ -27,8 +27,11 @@ pub trait Gateway: Send + Sync + 'static {
     /// Counts the input tokens of a Messages API request.
     fn count_tokens(&self, incoming: Incoming) -> BoxFuture<'_, Result<u64, ApiError>>;
 
-    /// All models a client may name, aliases included, in any order.
+    /// The models of the pool and the mapped names, in any order.
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, ApiError>>;
+
+    /// The aliases that lead somewhere now: pattern of a requested id, id that serves it.
+    fn aliases(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, ApiError>>;
 
     /// The `/health` object for an entitled caller (spec `http-api.md` §1.3.1); `refresh` forces fresh quotas.
     fn health(&self, refresh: bool) -> BoxFuture<'_, Result<Value, ApiError>>;
@@ -36,8 +39,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// All accounts of the pool, without any secret.
     fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountView>, ApiError>>;
 
-    /// Adds or updates accounts, each on its own: one that fails does not stop the others.
-    fn import_accounts(&self, entries: Vec<ImportEntry>) -> BoxFuture<'_, Result<ImportReport, ApiError>>;
+    /// Adds or updates the accounts of a document (`account::import`), each on its own: one that fails does not
+    /// stop the others.
+    fn import_accounts(&self, document: Bytes) -> BoxFuture<'_, Result<ImportReport, ApiError>>;
 
     /// Removes the account with this e-mail address (compared without case); `false` when there is none.
     fn remove_account<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<bool, ApiError>>;
@@ -143,21 +147,6 @@ pub struct ModelLimit {
     pub is_rate_limited: bool,
     /// When it ends, Unix epoch in milliseconds.
     pub reset_time: Option<i64>,
-}
-
-/// One account to be added or updated.
-#[derive(Clone, Debug)]
-pub struct ImportEntry {
-    /// Trimmed, not empty.
-    pub email: String,
-    /// The composite refresh token (spec `http-api.md` §6.6).
-    pub refresh_token: Option<SecretString>,
-    /// A fixed access credential; at least one of the two is there.
-    pub api_key: Option<SecretString>,
-    /// The Cloud Code project, when the file names one.
-    pub project_id: Option<String>,
-    /// `enabled` of the file; an import without it enables the account.
-    pub enabled: Option<bool>,
 }
 
 /// What an import did.

@@ -21,6 +21,7 @@ use crate::server::state::AppState;
 /// All models, sorted by id, on one page.
 pub(crate) async fn list(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
     let mut models = state.gateway.models().await?;
+    let aliases = state.gateway.aliases().await?;
     models.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let id = |model: Option<&ModelEntry>| model.map(|model| model.id.clone());
     Ok(json::value(&json!({
@@ -29,6 +30,10 @@ pub(crate) async fn list(State(state): State<Arc<AppState>>) -> Result<Response,
         "first_id": id(models.first()),
         "last_id": id(models.last()),
         "has_more": false,
+        "aliases": aliases
+            .iter()
+            .map(|(pattern, model)| json!({ "pattern": pattern, "model": model }))
+            .collect::<Vec<_>>(),
     })))
 }
 

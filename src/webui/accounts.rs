@@ -1,7 +1,5 @@
 //! `/api/accounts`: list, import, export, remove (spec `http-api.md` §1.4).
 
-mod entries;
-
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -19,9 +17,12 @@ use crate::server::{is_json, json, not_json, read_body};
 
 /// `GET /api/accounts`.
 pub(crate) async fn list(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
-    let accounts = state.gateway.accounts().await?;
-    let summary = AccountCounts::of(&accounts);
-    Ok(json::value(&json!({ "status": "ok", "accounts": accounts, "summary": summary })))
+    Ok(json::value(&listed(&state.gateway.accounts().await?)))
+}
+
+/// The answer to a listing; the command line prints from the same shape.
+pub(crate) fn listed(accounts: &[AccountView]) -> Value {
+    json!({ "status": "ok", "accounts": accounts, "summary": AccountCounts::of(accounts) })
 }
 
 /// `POST /api/accounts/import`: a bare array or `{"accounts":[…]}`. 200 even when every entry failed:
@@ -46,8 +47,13 @@ pub(crate) async fn import(
         target: "antigravity_proxy::audit", ?peer, added = report.added.len(),
         updated = report.updated.len(), failed = report.failed.len(), "accounts imported"
     );
+    Ok(json::value(&imported(&report)))
+}
+
+/// The answer to an import; the command line prints from the same shape.
+pub(crate) fn imported(report: &ImportReport) -> Value {
     let message = format!("Imported {} accounts", report.added.len() + report.updated.len());
-    Ok(json::value(&json!({ "status": "ok", "results": report, "message": message })))
+    json!({ "status": "ok", "results": report, "message": message })
 }
 
 /// `GET /api/accounts/export`: a bare array with the secrets; [`import`] reads it.

@@ -7,7 +7,7 @@ use crate::store::Store;
 use crate::store::host::{Arg, Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, Source, Version};
 use crate::store::registry::{
-    CLEAR_INVALID, FIND_ACCOUNT, INVALIDATE_ACCOUNT, PUT_ACCOUNT, REMOVE_ACCOUNT, SET_ACCOUNT,
+    CLEAR_INVALID, FIND_ACCOUNT, GET_CREDENTIAL, INVALIDATE_ACCOUNT, PUT_ACCOUNT, REMOVE_ACCOUNT, SET_ACCOUNT,
 };
 use crate::store::reply::plain;
 use crate::store::script::Script;
@@ -144,6 +144,23 @@ pub enum InvalidateOutcome {
 }
 
 impl Store {
+    /// An account's sealed credential, for moving the account elsewhere.
+    pub async fn get_credential(&self, account: &AccountId) -> Result<Option<String>, StoreError> {
+        let call = Call::new(&GET_CREDENTIAL)
+            .key(self.keys.named("meta"))
+            .key(self.keys.named("cred"))
+            .arg(account.as_str());
+        let mut fields = self.run(self.timed(call)).await?;
+        let (code, _) = fields.head()?;
+        let sealed = match code.as_str() {
+            "OK" => Some(fields.text("a sealed credential")?),
+            "NONE" => None,
+            other => return Err(fields.unknown(other)),
+        };
+        fields.end()?;
+        Ok(sealed)
+    }
+
     /// The account of an e-mail address.
     pub async fn find_account(
         &self,

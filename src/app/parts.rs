@@ -1,0 +1,242 @@
+//! The parts of a gateway, put together from its settings.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::gateway::AppGateway;
+use crate::account::catalogue::Catalogue;
+use crate::account::directory::Directory;
+use crate::account::lease::Leases;
+use crate::account::settlement::{SettlementWorker, Settlements};
+use crate::account::survey::{Survey, SurveyParts};
+use crate::auth::oauth::OAuth;
+use crate::auth::tokens::Tokens;
+use crate::auth::vault::Vault;
+use crate::clock::Clock;
+use crate::cloudcode::{Client, http};
+use crate::config::Config;
+use crate::dispatch::{Dispatcher, Parts, Settings};
+use crate::format::{Options, ToolCache};
+use crate::server::gateway::Gateway;
+use crate::store::Store;
+use crate::store::embedded::EmbeddedHost;
+use crate::store::ident::OwnerId;
+use crate::store::keys::Keys;
+use crate::store::ops::PoolEvent;
+use crate::store::registry;
+use crate::telemetry::metrics::Metrics;
+
+/// Converted tool declarations kept; a client sends the same ones turn after turn.
+const TOOL_SETS: usize = 64;
+/// How long the last settlements may take when the process ends.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(10);
+
+/// The store, opened: what both a serving gateway and an offline command need.
+pub(super) struct Opened {
+    pub(super) host: Arc<EmbeddedHost>,
+    pub(super) store: Store,
+    pub(super) directory: Directory,
+    pub(super) vault: Arc<Vault>,
+}
+
+impl Opened {
+    /// Opens the embedded store of `config` and the keys to its secrets.
+    pub(super) fn new(config: &Config, clock: &Clock) -> anyhow::Result<Self> {
+        let host = Arc::new(EmbeddedHost::open(&config.store.data_dir, clock.clone(), registry::ALL)?);
+        let keys = Keys::new(&config.store.pool)?;
+        let store = Store::new(Arc::clone(&host) as _, keys, &config.selection);
+        // The directory's lock is held from here on, so that a new key file is made once.
+        let vault = Arc::new(Vault::from_config(&config.store)?);
+        let directory = Directory::new(store.clone(), Arc::clone(&vault), clock.clone());
+        Ok(Self { host, store, directory, vault })
+    }
+}
+
+/// A gateway that has its parts but does not run yet.
+pub struct Application {
+    gateway: Arc<AppGateway>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    survey: Survey,
+    catalogue: Catalogue,
+    leases: Leases,
+    store: Store,
+    lease_ttl: Duration,
+    worker: Mutex<Option<SettlementWorker>>,
+}
+
+/// What runs beside the listeners.
+pub(super) struct Background {
+    settlements: TaskTracker,
+}
+
+impl Application {
+    /// Opens the store and puts the parts together; nothing runs yet.
+    pub fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+        let opened = Opened::new(config, &clock)?;
+        let tasks = TaskTracker::new();
+        let leases = Leases::default();
+        let client = Client::new(&config.upstream, clock.clone()).context("the upstream's client")?;
+        let oauth = OAuth::new(http::client(&config.upstream)?, config.oauth.clone());
+        let oauth_client = config.oauth.client_id.is_some() && config.oauth.client_secret.is_some();
+        let store = opened.store.clone();
+        let tokens = Tokens::new(
+            oauth,
+            Arc::clone(&opened.vault),
+            Arc::new(store.clone()),
+            clock.clone(),
+            tasks.clone(),
+        );
+        let catalogue = Catalogue::new(store.clone(), clock.clone());
+        let survey = Survey::new(SurveyParts {
+            store: store.clone(),
+            directory: opened.directory.clone(),
+            catalogue: catalogue.clone(),
+            client: client.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            owner: OwnerId::new(&uuid::Uuid::now_v7().simple().to_string())?,
+        });
+        let (settlements, worker) = Settlements::new(store.clone(), leases.clone(), clock.clone());
+        let metrics = Arc::new(Metrics::new()?);
+        let dispatcher = Dispatcher::new(Parts {
+            settings: settings(config),
+            store: store.clone(),
+            client,
+            tokens,
+            catalogue: catalogue.clone(),
+            survey: survey.clone(),
+            settlements,
+            tools: ToolCache::new(TOOL_SETS),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        });
+        let gateway = Arc::new(AppGateway {
+            dispatcher,
+            directory: opened.directory,
+            host: opened.host,
+            catalogue: catalogue.clone(),
+            survey: survey.clone(),
+            metrics,
+            models: config.models.clone(),
+            started: clock.instant(),
+            clock,
+            oauth_client,
+        });
+        Ok(Self {
+            gateway,
+            tasks,
+            stop: CancellationToken::new(),
+            survey,
+            catalogue,
+            leases,
+            store,
+            lease_ttl: config.store.lease_ttl,
+            worker: Mutex::new(Some(worker)),
+        })
+    }
+
+    /// The seam to the HTTP surface.
+    #[must_use]
+    pub fn gateway(&self) -> Arc<dyn Gateway> {
+        Arc::clone(&self.gateway) as _
+    }
+
+    /// Work that outlives its request.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Begins the background work, once the store has answered.
+    pub(super) async fn start(&self) -> anyhow::Result<Background> {
+        self.catalogue.models().await.context("the store does not answer")?;
+        let settlements = TaskTracker::new();
+        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(worker) = worker {
+            settlements.spawn(worker.run());
+        }
+        settlements.close();
+        self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
+        self.tasks.spawn(self.leases.clone().renew(self.store.clone(), self.lease_ttl, self.stop.clone()));
+        self.tasks.spawn(follow_events(
+            self.store.clone(),
+            self.survey.clone(),
+            self.catalogue.clone(),
+            self.stop.clone(),
+        ));
+        Ok(Background { settlements })
+    }
+}
+
+impl Background {
+    /// Ends the background work: running tasks finish, then the last settlements are written.
+    pub(super) async fn finish(self, application: Application) {
+        application.stop.cancel();
+        application.tasks.close();
+        let until = application.gateway.clock.instant() + LAST_SETTLEMENTS;
+        if tokio::time::timeout_at(until, application.tasks.wait()).await.is_err() {
+            tracing::warn!("background work did not end in time");
+        }
+        // The queue closes with the last sender.
+        drop(application);
+        self.settlements_until(until).await;
+    }
+
+    async fn settlements_until(self, until: Instant) {
+        if tokio::time::timeout_at(until, self.settlements.wait()).await.is_err() {
+            tracing::warn!("the last settlements were not written; their leases lapse by themselves");
+        }
+    }
+}
+
+/// What other processes and commands change becomes known here.
+async fn follow_events(store: Store, survey: Survey, catalogue: Catalogue, stop: CancellationToken) {
+    use tokio::sync::broadcast::error::RecvError;
+    let channel = store.keys().channel();
+    let mut events = store.subscribe();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        match event {
+            Ok(event) => match PoolEvent::parse(&channel, &event) {
+                Some(PoolEvent::Account(_)) => survey.request(),
+                Some(PoolEvent::Models) => catalogue.forget(),
+                _ => {}
+            },
+            Err(RecvError::Lagged(_)) => {
+                catalogue.forget();
+                survey.request();
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let conversion = &config.conversion;
+    Settings {
+        dispatch: config.dispatch.clone(),
+        models: config.models.clone(),
+        conversion: Options {
+            keep_attribution_block: conversion.keep_attribution_block,
+            honour_disabled_thinking: conversion.honour_disabled_thinking,
+            reorder_always: conversion.reorder_always,
+            system_preamble: config.upstream.system_preamble.clone(),
+            user_agent_field: config.upstream.client_name.clone(),
+        },
+        keepalive: config.server.stream_keepalive,
+        lease_ttl: config.store.lease_ttl,
+        signature_ttl: config.store.signature_ttl,
+        outage_grace: config.store.outage_grace,
+        default_project: config.upstream.default_project.clone(),
+    }
+}
