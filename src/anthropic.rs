@@ -1,1 +1,4 @@
-//! (placeholder)
+//! Wire types of the Anthropic Messages API.
+
+pub mod json;
+pub mod request;
