@@ -64,7 +64,7 @@ pub struct Json<'a> {
     kind: Kind,
 }
 
-impl<'a> Json<'a> {
+impl Json<'_> {
     /// The JSON text.
     #[must_use]
     pub fn raw(&self) -> &str {
@@ -100,12 +100,18 @@ pub struct Reader<'a> {
 
 type Read<T> = Result<T, ReadError>;
 
+fn syntax<T>(at: usize, what: &str) -> Read<T> {
+    Err(ReadError(format!("invalid JSON at byte {at}: {what}")))
+}
+
 impl<'a> Reader<'a> {
     /// Starts at the first byte; the whole body must be UTF-8.
     pub fn new(body: &'a [u8]) -> Read<Self> {
         match std::str::from_utf8(body) {
             Ok(text) => Ok(Self { text, pos: 0, depth: 0, path: Vec::new() }),
-            Err(error) => Err(ReadError(format!("invalid JSON at byte {}: invalid UTF-8", error.valid_up_to()))),
+            Err(error) => {
+                Err(ReadError(format!("invalid JSON at byte {}: invalid UTF-8", error.valid_up_to())))
+            }
         }
     }
 
@@ -162,17 +168,15 @@ impl<'a> Reader<'a> {
     }
 
     /// `<path>.<key>: field required`
+    #[must_use]
     pub fn missing(&self, key: &str) -> ReadError {
         self.wrong_at(key, "field required")
     }
 
-    fn syntax<T>(&self, at: usize, what: &str) -> Read<T> {
-        Err(ReadError(format!("invalid JSON at byte {at}: {what}")))
-    }
-
     fn blanks(&mut self) {
         let rest = &self.text.as_bytes()[self.pos..];
-        self.pos += rest.iter().position(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')).unwrap_or(rest.len());
+        self.pos +=
+            rest.iter().position(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')).unwrap_or(rest.len());
     }
 
     fn byte(&self) -> Option<u8> {
@@ -189,8 +193,8 @@ impl<'a> Reader<'a> {
             Some(b't' | b'f') => Ok(Kind::Boolean),
             Some(b'n') => Ok(Kind::Null),
             Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
-            Some(_) => self.syntax(self.pos, "expected a value"),
-            None => self.syntax(self.pos, "unexpected end of input"),
+            Some(_) => syntax(self.pos, "expected a value"),
+            None => syntax(self.pos, "unexpected end of input"),
         }
     }
 
@@ -204,6 +208,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `<path>: expected <what>, got <kind>`
+    #[must_use]
     pub fn unexpected(&self, what: &str, got: Kind) -> ReadError {
         self.wrong(format_args!("expected {what}, got {}", got.as_str()))
     }
@@ -327,14 +332,14 @@ impl<'a> Reader<'a> {
     pub fn end(&mut self) -> Read<()> {
         self.blanks();
         if self.pos < self.text.len() {
-            return self.syntax(self.pos, "unexpected text after the value");
+            return syntax(self.pos, "unexpected text after the value");
         }
         Ok(())
     }
 
     fn open(&mut self) -> Read<()> {
         if self.depth == MAX_DEPTH {
-            return self.syntax(self.pos, &format!("nested deeper than {MAX_DEPTH} levels"));
+            return syntax(self.pos, &format!("nested deeper than {MAX_DEPTH} levels"));
         }
         self.depth += 1;
         self.pos += 1;
@@ -350,8 +355,8 @@ impl<'a> Reader<'a> {
         self.blanks();
         match self.byte() {
             Some(b'"') => {}
-            Some(_) => return self.syntax(self.pos, "expected a key"),
-            None => return self.syntax(self.pos, "unexpected end of input"),
+            Some(_) => return syntax(self.pos, "expected a key"),
+            None => return syntax(self.pos, "unexpected end of input"),
         }
         let start = self.pos + 1;
         let scan = self.text_scan()?;
@@ -359,8 +364,8 @@ impl<'a> Reader<'a> {
         self.blanks();
         match self.byte() {
             Some(b':') => self.pos += 1,
-            Some(_) => return self.syntax(self.pos, "expected `:`"),
-            None => return self.syntax(self.pos, "unexpected end of input"),
+            Some(_) => return syntax(self.pos, "expected `:`"),
+            None => return syntax(self.pos, "unexpected end of input"),
         }
         Ok(key)
     }
@@ -377,8 +382,8 @@ impl<'a> Reader<'a> {
                 self.close();
                 Ok(false)
             }
-            Some(_) => self.syntax(self.pos, what),
-            None => self.syntax(self.pos, "unexpected end of input"),
+            Some(_) => syntax(self.pos, what),
+            None => syntax(self.pos, "unexpected end of input"),
         }
     }
 
@@ -388,7 +393,7 @@ impl<'a> Reader<'a> {
                 self.pos = scan.end + 1;
                 Ok(scan)
             }
-            Err((at, what)) => self.syntax(at, what),
+            Err((at, what)) => syntax(at, what),
         }
     }
 
@@ -400,7 +405,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let what = if self.byte().is_none() { "unexpected end of input" } else { "expected a value" };
-        self.syntax(self.pos, what)
+        syntax(self.pos, what)
     }
 
     fn digits(&mut self) -> Read<()> {
@@ -411,7 +416,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let what = if self.byte().is_none() { "unexpected end of input" } else { "expected a digit" };
-        self.syntax(self.pos, what)
+        syntax(self.pos, what)
     }
 
     fn skip_number(&mut self) -> Read<()> {
@@ -422,7 +427,7 @@ impl<'a> Reader<'a> {
         if self.byte() == Some(b'0') {
             self.pos += 1;
             if self.byte().is_some_and(|b| b.is_ascii_digit()) {
-                return self.syntax(self.pos, "number with a leading zero");
+                return syntax(self.pos, "number with a leading zero");
             }
         } else {
             self.digits()?;
@@ -444,7 +449,7 @@ impl<'a> Reader<'a> {
         if exponent || self.pos - start > 300 {
             let finite = self.text[start..self.pos].parse::<f64>().is_ok_and(f64::is_finite);
             if !finite {
-                return self.syntax(start, "number out of range");
+                return syntax(start, "number out of range");
             }
         }
         Ok(())
@@ -497,14 +502,14 @@ impl<'a> Reader<'a> {
         self.blanks();
         let lone = match self.byte() {
             Some(b'"') => self.text_scan()?.lone,
-            Some(_) => return self.syntax(self.pos, "expected a key"),
-            None => return self.syntax(self.pos, "unexpected end of input"),
+            Some(_) => return syntax(self.pos, "expected a key"),
+            None => return syntax(self.pos, "unexpected end of input"),
         };
         self.blanks();
         match self.byte() {
             Some(b':') => self.pos += 1,
-            Some(_) => return self.syntax(self.pos, "expected `:`"),
-            None => return self.syntax(self.pos, "unexpected end of input"),
+            Some(_) => return syntax(self.pos, "expected `:`"),
+            None => return syntax(self.pos, "unexpected end of input"),
         }
         Ok(lone)
     }

@@ -183,7 +183,9 @@ impl<'a> MessagesRequest<'a> {
         reader.end()?;
 
         let Some((messages, dropped)) = messages else {
-            return Err(RequestError::new("messages: field required; messages is required and must be an array"));
+            return Err(RequestError::new(
+                "messages: field required; messages is required and must be an array",
+            ));
         };
         request.messages = messages;
         request.dropped_blocks = dropped + dropped_in_system;
@@ -200,7 +202,9 @@ impl<'a> MessagesRequest<'a> {
     }
 
     fn check_tool_choice(&self) -> Result<(), RequestError> {
-        let (Some(ToolChoice::Tool(name)), Some(tools)) = (&self.tool_choice, &self.tools) else { return Ok(()) };
+        let (Some(ToolChoice::Tool(name)), Some(tools)) = (&self.tool_choice, &self.tools) else {
+            return Ok(());
+        };
         if tools.list.iter().any(|tool| tool.name.as_deref() == Some(name.as_ref())) {
             return Ok(());
         }
@@ -235,19 +239,18 @@ fn parse_message<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Message<'a>>
         Ok(())
     })?;
     let role = role.ok_or_else(|| r.missing("role"))?;
-    let (content, dropped_here) = content.ok_or_else(|| r.missing("content"))?;
-    *dropped += dropped_here;
-    if let Content::Blocks(blocks) = &content {
-        for (index, block) in blocks.iter().enumerate() {
-            let misplaced = match (role, block) {
-                (Role::User, Block::ToolUse(_)) => "tool_use blocks belong into assistant messages",
-                (Role::Assistant, Block::ToolResult(_)) => "tool_result blocks belong into user messages",
-                _ => continue,
-            };
-            return Err(r.wrong_at(&format!("content.{index}"), misplaced));
+    let read = content.ok_or_else(|| r.missing("content"))?;
+    *dropped += read.dropped;
+    let misplaced = match role {
+        Role::User => read.first_use.map(|index| (index, "tool_use blocks belong into assistant messages")),
+        Role::Assistant => {
+            read.first_result.map(|index| (index, "tool_result blocks belong into user messages"))
         }
+    };
+    if let Some((index, message)) = misplaced {
+        return Err(r.wrong_at(&format!("content.{index}"), message));
     }
-    Ok(Message { role, content })
+    Ok(Message { role, content: read.content })
 }
 
 fn parse_role(r: &mut Reader<'_>) -> Read<Role> {
@@ -258,20 +261,39 @@ fn parse_role(r: &mut Reader<'_>) -> Read<Role> {
     }
 }
 
-fn parse_content<'a>(r: &mut Reader<'a>) -> Read<(Content<'a>, u32)> {
+struct ReadContent<'a> {
+    content: Content<'a>,
+    dropped: u32,
+    /// Index of the first `tool_use`.
+    first_use: Option<usize>,
+    /// Index of the first `tool_result`.
+    first_result: Option<usize>,
+}
+
+fn parse_content<'a>(r: &mut Reader<'a>) -> Read<ReadContent<'a>> {
+    let mut read =
+        ReadContent { content: Content::Blocks(Vec::new()), dropped: 0, first_use: None, first_result: None };
     match r.kind()? {
-        Kind::String => Ok((Content::Text(r.string()?), 0)),
+        Kind::String => read.content = Content::Text(r.string()?),
         Kind::Array => {
             let mut blocks = Vec::new();
-            let mut dropped = 0;
+            let mut index = 0;
             r.array(|r| {
-                blocks.extend(Block::read(r, &mut dropped)?);
+                let block = Block::read(r, &mut read.dropped)?;
+                match &block {
+                    Some(Block::ToolUse(_)) => read.first_use = read.first_use.or(Some(index)),
+                    Some(Block::ToolResult(_)) => read.first_result = read.first_result.or(Some(index)),
+                    _ => {}
+                }
+                blocks.extend(block);
+                index += 1;
                 Ok(())
             })?;
-            Ok((Content::Blocks(blocks), dropped))
+            read.content = Content::Blocks(blocks);
         }
-        other => Err(r.unexpected("a string or an array", other)),
+        other => return Err(r.unexpected("a string or an array", other)),
     }
+    Ok(read)
 }
 
 fn parse_system<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Vec<JsonStr<'a>>> {

@@ -90,7 +90,8 @@ fn depth_is_limited_without_recursion_trouble() {
 
 #[test]
 fn integers_have_a_range() {
-    let read = |text: &'static str| Reader::new(text.as_bytes()).unwrap().integer().map_err(|e| e.to_string());
+    let read =
+        |text: &'static str| Reader::new(text.as_bytes()).unwrap().integer().map_err(|e| e.to_string());
     assert_eq!(read("4096.0"), Ok(4096));
     assert_eq!(read("1e3"), Ok(1000));
     assert_eq!(read("-1"), Ok(-1));

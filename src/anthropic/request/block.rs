@@ -280,10 +280,12 @@ impl<'a> Fields<'a> {
             *dropped += dropped_here;
             match content {
                 ResultContent::Text(text) => texts.push(text),
-                ResultContent::Items(items) => texts.extend(items.into_iter().filter_map(|item| match item {
-                    ResultItem::Text(text) => Some(text),
-                    _ => None,
-                })),
+                ResultContent::Items(items) => {
+                    texts.extend(items.into_iter().filter_map(|item| match item {
+                        ResultItem::Text(text) => Some(text),
+                        _ => None,
+                    }));
+                }
                 ResultContent::Nothing | ResultContent::Value(_) => {}
             }
         }
@@ -346,7 +348,11 @@ fn required_string<'a>(r: &mut Reader<'a>, key: &'static str, field: Option<Spot
     r.under(key, |r| r.at(spot.at, Reader::string))
 }
 
-fn optional_string<'a>(r: &mut Reader<'a>, key: &'static str, field: Option<Spot>) -> Read<Option<JsonStr<'a>>> {
+fn optional_string<'a>(
+    r: &mut Reader<'a>,
+    key: &'static str,
+    field: Option<Spot>,
+) -> Read<Option<JsonStr<'a>>> {
     let Some(spot) = field else { return Ok(None) };
     r.under(key, |r| r.at(spot.at, |r| r.optional(Reader::string)))
 }
