@@ -2,7 +2,7 @@
 
 pub mod gateway;
 mod health;
-pub mod lifecycle;
+mod lifecycle;
 pub mod offline;
 mod parts;
 
@@ -26,7 +26,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str) -> anyhow::Result<()
     let listeners = Listeners::bind(&config.server, Some(&control)).await?;
     let address = listeners.local_addr()?;
     let drain = Drain::new();
-    lifecycle::obey_signals(drain.clone(), application.tasks()).context("signals cannot be received")?;
+    lifecycle::obey_signals(drain.clone()).context("signals cannot be received")?;
     let background = application.start().await?;
     let state = AppState::new(application.gateway(), &config.server, clock, drain.clone());
     drain.mark_started();

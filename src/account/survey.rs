@@ -141,11 +141,13 @@ impl Survey {
         let Lock::Taken = parts.store.try_lock(WORK, &parts.owner, LOCK).await? else {
             return Ok(!parts.catalogue.models().await?.is_empty());
         };
-        let usable = accounts.iter().filter(|account| account.enabled && account.invalid.is_none());
-        let found: Vec<Option<Vec<ModelInfo>>> =
-            stream::iter(usable).map(|account| self.account(account)).buffer_unordered(PARALLEL).collect().await;
+        let visits = accounts
+            .into_iter()
+            .filter(|account| account.enabled && account.invalid.is_none())
+            .map(|account| self.clone().account(account));
+        let found: Vec<Option<Vec<ModelInfo>>> = stream::iter(visits).buffer_unordered(PARALLEL).collect().await;
         let complete = found.iter().all(Option::is_some);
-        let models = self.union(found.into_iter().flatten().flatten()).await?;
+        let models = self.union(found.into_iter().flatten().flatten());
         let known = !models.is_empty();
         if known {
             let merged = if complete { models } else { self.with_earlier(models).await? };
@@ -155,14 +157,14 @@ impl Survey {
         Ok(known)
     }
 
-    async fn union(&self, found: impl Iterator<Item = ModelInfo>) -> Result<Vec<Model>, StoreError> {
+    fn union(&self, found: impl Iterator<Item = ModelInfo>) -> Vec<Model> {
         let seen_ms = self.0.clock.epoch_ms();
         let mut models = BTreeMap::new();
         for info in found {
             let name = info.display_name.unwrap_or_else(|| info.id.clone());
             models.entry(info.id.clone()).or_insert(Model { id: info.id, name, seen_ms });
         }
-        Ok(models.into_values().collect())
+        models.into_values().collect()
     }
 
     /// Keeps what an account that did not answer this time may have brought in earlier.
@@ -172,7 +174,7 @@ impl Survey {
     }
 
     /// One account: its token, its project if that is open, its models and quotas. `None` when it did not answer.
-    async fn account(&self, account: &AccountView) -> Option<Vec<ModelInfo>> {
+    async fn account(self, account: AccountView) -> Option<Vec<ModelInfo>> {
         let parts = &self.0;
         let request = TokenRequest {
             account: account.id.as_str().to_owned(),
@@ -200,7 +202,7 @@ impl Survey {
                 Some(models)
             }
             Err(failure) => {
-                self.verdict(account, &failure).await;
+                self.verdict(&account, &failure).await;
                 None
             }
         }

@@ -1,21 +1,22 @@
-//! Signals, and the work that outlives a request.
+//! Signals.
 
 use std::io;
-
-use tokio_util::task::TaskTracker;
 
 use crate::server::drain::Drain;
 
 /// The first SIGTERM or ctrl-c begins the drain; a second one ends its patience.
 #[cfg(unix)]
-pub(super) fn obey_signals(drain: Drain, tasks: &TaskTracker) -> io::Result<()> {
+pub(super) fn obey_signals(drain: Drain) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    watch(tasks, drain, async move || {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+    watch(async move {
+        for received in 0_u32.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            obey(&drain, received);
         }
     });
     Ok(())
@@ -23,30 +24,28 @@ pub(super) fn obey_signals(drain: Drain, tasks: &TaskTracker) -> io::Result<()> 
 
 /// The first ctrl-c begins the drain; a second one ends its patience.
 #[cfg(not(unix))]
-pub(super) fn obey_signals(drain: Drain, tasks: &TaskTracker) -> io::Result<()> {
-    watch(tasks, drain, async || {
-        // Without the signal there is nothing to obey.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+pub(super) fn obey_signals(drain: Drain) -> io::Result<()> {
+    watch(async move {
+        let mut received = 0;
+        while tokio::signal::ctrl_c().await.is_ok() {
+            obey(&drain, received);
+            received += 1;
         }
-        "ctrl-c"
     });
     Ok(())
 }
 
-/// Not tracked to its end: it waits for signals as long as the process lives.
-#[expect(clippy::disallowed_methods, reason = "the watcher of signals must not hold up the shutdown it causes")]
-fn watch<F>(_tasks: &TaskTracker, drain: Drain, mut signalled: F)
-where
-    F: AsyncFnMut() -> &'static str + Send + 'static,
-    for<'a> F::CallRefFuture<'a>: Send,
-{
-    drop(tokio::spawn(async move {
-        let signal = signalled().await;
-        tracing::info!(signal, "shutting down: a second signal ends open streams");
+fn obey(drain: &Drain, received_before: u32) {
+    if received_before == 0 {
+        tracing::info!("shutting down; a second signal ends open streams");
         drain.begin();
-        let signal = signalled().await;
-        tracing::warn!(signal, "ending open streams");
+    } else {
+        tracing::warn!("ending open streams");
         drain.cut();
-    }));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the watcher must not hold up the shutdown that it causes")]
+fn watch(signals: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(signals));
 }

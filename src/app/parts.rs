@@ -148,12 +148,6 @@ impl Application {
         Arc::clone(&self.gateway) as _
     }
 
-    /// Work that outlives its request.
-    #[must_use]
-    pub fn tasks(&self) -> &TaskTracker {
-        &self.tasks
-    }
-
     /// Begins the background work, once the store has answered.
     pub(super) async fn start(&self) -> anyhow::Result<Background> {
         self.catalogue.models().await.context("the store does not answer")?;

@@ -36,7 +36,6 @@ pub(crate) async fn import(
     }
     let peer = request.extensions().get::<Peer>().copied();
     let body = read_body(request, state.limits.import, &state.limits).await?;
-    let (entries, mut refused) = entries::parse(&body)?;
     let mut report = if entries.is_empty() {
         ImportReport::default()
     } else {

@@ -1,0 +1,204 @@
+//! Strings of a JSON text, kept in their escaped form.
+
+use std::borrow::Cow;
+
+/// A JSON string without its quotes, still escaped: it can be written between quotes of another JSON text unchanged.
+///
+/// Lone surrogates (`\ud83d` without its partner; clients that cut strings send them) are replaced by `\ufffd`, since
+/// no UTF-8 text can carry them on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JsonStr<'a> {
+    raw: Cow<'a, str>,
+    escaped: bool,
+}
+
+impl<'a> JsonStr<'a> {
+    pub(super) fn from_scan(raw: &'a str, scan: &TextScan) -> Self {
+        let raw = if scan.lone { Cow::Owned(without_lone_surrogates(raw)) } else { Cow::Borrowed(raw) };
+        Self { raw, escaped: scan.escaped }
+    }
+
+    /// The escaped form.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    /// Whether it has no character at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Whether nothing is left after trimming Unicode white space and U+FEFF (but not U+0085), as ECMAScript trims.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let blank = |c: char| (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}';
+        match self.raw.chars().find(|c| !blank(*c)) {
+            None => true,
+            Some('\\') => self.decode().chars().all(blank),
+            Some(_) => false,
+        }
+    }
+
+    /// The text itself; borrowed when nothing was escaped.
+    #[must_use]
+    pub fn decode(&self) -> Cow<'_, str> {
+        if self.escaped { Cow::Owned(unescape(&self.raw)) } else { Cow::Borrowed(&self.raw) }
+    }
+
+    /// As [`JsonStr::decode`], keeping the lifetime of the body.
+    #[must_use]
+    pub fn into_decoded(self) -> Cow<'a, str> {
+        if self.escaped { Cow::Owned(unescape(&self.raw)) } else { self.raw }
+    }
+}
+
+/// What [`scan_text`] found.
+pub(super) struct TextScan {
+    /// Offset of the closing quote.
+    pub(super) end: usize,
+    /// There is at least one escape.
+    pub(super) escaped: bool,
+    /// There is at least one surrogate without its partner.
+    pub(super) lone: bool,
+}
+
+/// Walks a string from behind its opening quote to the closing one. The error has the offset of what is wrong.
+pub(super) fn scan_text(bytes: &[u8], start: usize) -> Result<TextScan, (usize, &'static str)> {
+    let mut at = start;
+    let mut escaped = false;
+    let mut lone = false;
+    loop {
+        at += plain_run(&bytes[at..]);
+        match bytes.get(at) {
+            None => return Err((bytes.len(), "unexpected end of input")),
+            Some(b'"') => return Ok(TextScan { end: at, escaped, lone }),
+            Some(b'\\') => {
+                escaped = true;
+                match bytes.get(at + 1) {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                    Some(b'u') => {
+                        let unit = hex4(bytes, at + 2)?;
+                        at += 6;
+                        if (0xD800..0xDC00).contains(&unit) {
+                            let paired = bytes.get(at) == Some(&b'\\')
+                                && bytes.get(at + 1) == Some(&b'u')
+                                && (0xDC00..0xE000).contains(&hex4(bytes, at + 2)?);
+                            if paired {
+                                at += 6;
+                            } else {
+                                lone = true;
+                            }
+                        } else if (0xDC00..0xE000).contains(&unit) {
+                            lone = true;
+                        }
+                    }
+                    Some(_) => return Err((at + 1, "invalid escape")),
+                    None => return Err((bytes.len(), "unexpected end of input")),
+                }
+            }
+            Some(_) => return Err((at, "control character in a string")),
+        }
+    }
+}
+
+/// How many bytes from the front are neither quote, backslash nor control character; eight at a time.
+fn plain_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut at = 0;
+    for chunk in bytes.chunks_exact(8) {
+        let Ok(chunk) = <[u8; 8]>::try_from(chunk) else { break };
+        let word = u64::from_le_bytes(chunk);
+        let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let hit = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+        if hit != 0 {
+            // The lowest set bit is exact; borrows can only make higher bytes look like hits.
+            return at + (hit.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len())
+}
+
+fn hex4(bytes: &[u8], at: usize) -> Result<u32, (usize, &'static str)> {
+    let mut unit = 0;
+    for offset in at..at + 4 {
+        let byte = bytes.get(offset).ok_or((bytes.len(), "unexpected end of input"))?;
+        let digit = char::from(*byte).to_digit(16).ok_or((offset, "invalid escape"))?;
+        unit = unit * 16 + digit;
+    }
+    Ok(unit)
+}
+
+/// Decodes an escaped text that was scanned before.
+fn unescape(raw: &str) -> String {
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let code = rest.as_bytes().get(at + 1).copied().unwrap_or(b'\\');
+        rest = rest.get(at + 2..).unwrap_or_default();
+        match code {
+            b'b' => out.push('\u{8}'),
+            b'f' => out.push('\u{c}'),
+            b'n' => out.push('\n'),
+            b'r' => out.push('\r'),
+            b't' => out.push('\t'),
+            b'u' => {
+                let unit = take_unit(&mut rest);
+                let scalar = if (0xD800..0xDC00).contains(&unit) && rest.starts_with("\\u") {
+                    rest = &rest[2..];
+                    let low = take_unit(&mut rest);
+                    0x1_0000 + ((unit - 0xD800) << 10) + (low.wrapping_sub(0xDC00) & 0x3FF)
+                } else {
+                    unit
+                };
+                out.push(char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            other => out.push(char::from(other)),
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn take_unit(rest: &mut &str) -> u32 {
+    let unit = rest.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    *rest = rest.get(4..).unwrap_or_default();
+    unit.unwrap_or(0xFFFD)
+}
+
+/// Replaces each surrogate escape without its partner by `\ufffd`; everything else stays byte for byte.
+pub(super) fn without_lone_surrogates(raw: &str) -> String {
+    let bytes = raw.as_bytes();
+    let mut out = String::with_capacity(raw.len());
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
+        at += found;
+        if bytes.get(at + 1) != Some(&b'u') {
+            at += 2;
+            continue;
+        }
+        let unit = hex4(bytes, at + 2).unwrap_or(0);
+        let next_is_low = bytes.get(at + 6) == Some(&b'\\')
+            && bytes.get(at + 7) == Some(&b'u')
+            && hex4(bytes, at + 8).is_ok_and(|low| (0xDC00..0xE000).contains(&low));
+        if (0xD800..0xDC00).contains(&unit) && next_is_low {
+            at += 12;
+            continue;
+        }
+        if (0xD800..0xE000).contains(&unit) {
+            out.push_str(&raw[copied..at]);
+            out.push_str("\\ufffd");
+            copied = at + 6;
+        }
+        at += 6;
+    }
+    out.push_str(raw.get(copied..).unwrap_or_default());
+    out
+}

@@ -1,0 +1,395 @@
+//! The request of `POST /v1/messages`, parsed once and borrowing from the body.
+//!
+//! Rules (spec `conversion.md` §2, §3, W4, W9): a wrong type is refused with its JSON path, `null` for an optional field
+//! is as good as its absence, unknown fields are skipped, unknown block types are dropped and counted, and of duplicate
+//! keys the last one wins. Text, base64 data, tool arguments and schemas are never copied.
+
+mod block;
+mod conversation;
+mod tool;
+
+pub use block::{Block, Document, FileRef, Image, ResultContent, ResultItem, Source, ToolResult, ToolUse};
+pub use tool::{Tool, ToolChoice, Tools};
+
+use std::borrow::Cow;
+
+use crate::anthropic::json::{Json, JsonStr, Kind, ReadError, Reader};
+
+/// `max_tokens` when the client sends none or 0 (spec `conversion.md` §2, T20). Applied by the conversion, not by the
+/// parser, which keeps what the client said.
+pub const DEFAULT_MAX_TOKENS: u64 = 4096;
+
+/// Why a request is refused: always status 400, `invalid_request_error`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RequestError {
+    /// A sentence that names the JSON path, or the byte offset of a syntax error. It quotes no content of the request
+    /// apart from names of tools.
+    pub message: String,
+}
+
+impl RequestError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl From<ReadError> for RequestError {
+    fn from(ReadError(message): ReadError) -> Self {
+        Self { message }
+    }
+}
+
+/// Who speaks. A `system` message in mid-conversation counts as the user's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `user`, and `system` inside `messages`.
+    User,
+    /// `assistant`
+    Assistant,
+}
+
+/// The content of a message.
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    /// A plain string.
+    Text(JsonStr<'a>),
+    /// Blocks of known types, in order.
+    Blocks(Vec<Block<'a>>),
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: Content<'a>,
+}
+
+impl<'a> Message<'a> {
+    /// The blocks; none for string content.
+    #[must_use]
+    pub fn blocks(&self) -> &[Block<'a>] {
+        match &self.content {
+            Content::Text(_) => &[],
+            Content::Blocks(blocks) => blocks,
+        }
+    }
+}
+
+/// `thinking.type`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThinkingMode {
+    /// `enabled`, and types this gateway does not know.
+    Enabled,
+    /// `disabled`
+    Disabled,
+    /// `adaptive`: the effort decides.
+    Adaptive,
+}
+
+/// `thinking`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thinking {
+    /// Its type.
+    pub mode: ThinkingMode,
+    /// `budget_tokens`, in tokens; negative values mean "let the model decide" to Gemini.
+    pub budget_tokens: Option<i64>,
+}
+
+/// `output_config.effort`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// `low`
+    Low,
+    /// `medium`
+    Medium,
+    /// `high`
+    High,
+    /// `xhigh`
+    XHigh,
+    /// `max`
+    Max,
+}
+
+/// A parsed request. Fields without effect on the upstream (`context_management`, `service_tier`, …) are not kept.
+#[derive(Clone, Debug, Default)]
+pub struct MessagesRequest<'a> {
+    /// The model as the client named it; `None` when missing, `null` or empty.
+    pub model: Option<Cow<'a, str>>,
+    /// At least one message.
+    pub messages: Vec<Message<'a>>,
+    /// Texts of the system prompt in order, the attribution block included.
+    pub system: Vec<JsonStr<'a>>,
+    /// The tools, `None` when there are none.
+    pub tools: Option<Tools<'a>>,
+    /// `max_tokens`, in tokens; `Some(0)` is treated as missing later.
+    pub max_tokens: Option<u64>,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// `thinking`
+    pub thinking: Option<Thinking>,
+    /// `output_config.effort`; values this gateway does not know count as absent.
+    pub effort: Option<Effort>,
+    /// `tool_choice`
+    pub tool_choice: Option<ToolChoice<'a>>,
+    /// `temperature`, a finite number as the client wrote it.
+    pub temperature: Option<&'a str>,
+    /// `top_p`, a finite number as the client wrote it.
+    pub top_p: Option<&'a str>,
+    /// `top_k`
+    pub top_k: Option<i64>,
+    /// `stop_sequences`
+    pub stop_sequences: Vec<JsonStr<'a>>,
+    /// `metadata.user_id`
+    pub metadata_user_id: Option<Cow<'a, str>>,
+    /// How many blocks of unknown type were dropped, at any level.
+    pub dropped_blocks: u32,
+    /// Size of the body in bytes.
+    pub body_bytes: usize,
+}
+
+impl<'a> MessagesRequest<'a> {
+    /// Parses and validates a body.
+    pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        let mut reader = Reader::new(body)?;
+        let mut request = Self { body_bytes: body.len(), ..Self::default() };
+        let mut messages = None;
+        let mut dropped_in_system = 0;
+        reader.object(|r, key| {
+            match key {
+                "model" => request.model = r.optional(Reader::string)?.map(JsonStr::into_decoded),
+                "messages" => messages = Some(parse_messages(r)?),
+                "system" => {
+                    dropped_in_system = 0;
+                    request.system = parse_system(r, &mut dropped_in_system)?;
+                }
+                "tools" => request.tools = r.optional(Tools::read)?,
+                "tool_choice" => request.tool_choice = r.optional(ToolChoice::read)?,
+                "max_tokens" => request.max_tokens = r.optional(not_negative)?,
+                "stream" => request.stream = r.optional(Reader::boolean)?.unwrap_or(false),
+                "thinking" => request.thinking = r.optional(parse_thinking)?,
+                "output_config" => request.effort = r.optional(parse_effort)?.flatten(),
+                "temperature" => request.temperature = r.optional(Reader::number)?,
+                "top_p" => request.top_p = r.optional(Reader::number)?,
+                "top_k" => request.top_k = r.optional(Reader::integer)?,
+                "stop_sequences" => request.stop_sequences = r.optional(strings)?.unwrap_or_default(),
+                "metadata" => request.metadata_user_id = r.optional(parse_user_id)?.flatten(),
+                _ => r.skip()?,
+            }
+            Ok(())
+        })?;
+        reader.end()?;
+
+        let Some((messages, dropped)) = messages else {
+            return Err(RequestError::new(
+                "messages: field required; messages is required and must be an array",
+            ));
+        };
+        request.messages = messages;
+        request.dropped_blocks = dropped + dropped_in_system;
+        request.model = request.model.filter(|model| !model.is_empty());
+        request.tools = request.tools.filter(|tools| !tools.list.is_empty());
+        request.check_tool_choice()?;
+        Ok(request)
+    }
+
+    /// The output limit to work with, in tokens.
+    #[must_use]
+    pub fn effective_max_tokens(&self) -> u64 {
+        self.max_tokens.filter(|n| *n > 0).unwrap_or(DEFAULT_MAX_TOKENS)
+    }
+
+    fn check_tool_choice(&self) -> Result<(), RequestError> {
+        let (Some(ToolChoice::Tool(name)), Some(tools)) = (&self.tool_choice, &self.tools) else {
+            return Ok(());
+        };
+        if tools.list.iter().any(|tool| tool.name.as_deref() == Some(name.as_ref())) {
+            return Ok(());
+        }
+        Err(RequestError::new("tool_choice.name: no tool of this name in tools"))
+    }
+}
+
+type Read<T> = Result<T, ReadError>;
+
+fn parse_messages<'a>(r: &mut Reader<'a>) -> Read<(Vec<Message<'a>>, u32)> {
+    let mut messages = Vec::new();
+    let mut dropped = 0;
+    r.array(|r| {
+        messages.push(parse_message(r, &mut dropped)?);
+        Ok(())
+    })?;
+    if messages.is_empty() {
+        return Err(r.wrong("at least one message is required"));
+    }
+    Ok((messages, dropped))
+}
+
+fn parse_message<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Message<'a>> {
+    let mut role = None;
+    let mut content = None;
+    r.object(|r, key| {
+        match key {
+            "role" => role = Some(parse_role(r)?),
+            "content" => content = Some(parse_content(r)?),
+            _ => r.skip()?,
+        }
+        Ok(())
+    })?;
+    let role = role.ok_or_else(|| r.missing("role"))?;
+    let read = content.ok_or_else(|| r.missing("content"))?;
+    *dropped += read.dropped;
+    let misplaced = match role {
+        Role::User => read.first_use.map(|index| (index, "tool_use blocks belong into assistant messages")),
+        Role::Assistant => {
+            read.first_result.map(|index| (index, "tool_result blocks belong into user messages"))
+        }
+    };
+    if let Some((index, message)) = misplaced {
+        return Err(r.wrong_at(&format!("content.{index}"), message));
+    }
+    Ok(Message { role, content: read.content })
+}
+
+fn parse_role(r: &mut Reader<'_>) -> Read<Role> {
+    match r.string()?.decode().as_ref() {
+        "user" | "system" => Ok(Role::User),
+        "assistant" => Ok(Role::Assistant),
+        _ => Err(r.wrong("expected \"user\" or \"assistant\"")),
+    }
+}
+
+struct ReadContent<'a> {
+    content: Content<'a>,
+    dropped: u32,
+    /// Index of the first `tool_use`.
+    first_use: Option<usize>,
+    /// Index of the first `tool_result`.
+    first_result: Option<usize>,
+}
+
+fn parse_content<'a>(r: &mut Reader<'a>) -> Read<ReadContent<'a>> {
+    let mut read =
+        ReadContent { content: Content::Blocks(Vec::new()), dropped: 0, first_use: None, first_result: None };
+    match r.kind()? {
+        Kind::String => read.content = Content::Text(r.string()?),
+        Kind::Array => {
+            let mut blocks = Vec::new();
+            let mut index = 0;
+            r.array(|r| {
+                let block = Block::read(r, &mut read.dropped)?;
+                match &block {
+                    Some(Block::ToolUse(_)) => read.first_use = read.first_use.or(Some(index)),
+                    Some(Block::ToolResult(_)) => read.first_result = read.first_result.or(Some(index)),
+                    _ => {}
+                }
+                blocks.extend(block);
+                index += 1;
+                Ok(())
+            })?;
+            read.content = Content::Blocks(blocks);
+        }
+        other => return Err(r.unexpected("a string or an array", other)),
+    }
+    Ok(read)
+}
+
+fn parse_system<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Vec<JsonStr<'a>>> {
+    let mut texts = Vec::new();
+    match r.kind()? {
+        Kind::Null => r.skip()?,
+        Kind::String => texts.push(r.string()?),
+        Kind::Array => r.array(|r| {
+            match Block::read(r, dropped)? {
+                Some(Block::Text(text)) => texts.push(text),
+                Some(_) => *dropped += 1,
+                None => {}
+            }
+            Ok(())
+        })?,
+        other => return Err(r.unexpected("a string or an array", other)),
+    }
+    Ok(texts)
+}
+
+fn not_negative(r: &mut Reader<'_>) -> Read<u64> {
+    let value = r.integer()?;
+    u64::try_from(value).map_err(|_| r.wrong("must not be negative"))
+}
+
+fn parse_thinking(r: &mut Reader<'_>) -> Read<Thinking> {
+    let mut mode = None;
+    let mut budget_tokens = None;
+    r.object(|r, key| {
+        match key {
+            "type" => {
+                mode = Some(match r.string()?.decode().as_ref() {
+                    "disabled" => ThinkingMode::Disabled,
+                    "adaptive" => ThinkingMode::Adaptive,
+                    _ => ThinkingMode::Enabled,
+                });
+            }
+            "budget_tokens" => budget_tokens = r.optional(Reader::integer)?,
+            _ => r.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(Thinking { mode: mode.unwrap_or(ThinkingMode::Enabled), budget_tokens })
+}
+
+fn parse_effort(r: &mut Reader<'_>) -> Read<Option<Effort>> {
+    let mut effort = None;
+    r.object(|r, key| {
+        if key != "effort" {
+            return r.skip();
+        }
+        effort = r.optional(Reader::string)?.and_then(|name| {
+            Some(match name.decode().as_ref() {
+                "low" => Effort::Low,
+                "medium" => Effort::Medium,
+                "high" => Effort::High,
+                "xhigh" => Effort::XHigh,
+                "max" => Effort::Max,
+                _ => return None,
+            })
+        });
+        Ok(())
+    })?;
+    Ok(effort)
+}
+
+fn strings<'a>(r: &mut Reader<'a>) -> Read<Vec<JsonStr<'a>>> {
+    let mut texts = Vec::new();
+    r.array(|r| {
+        texts.push(r.string()?);
+        Ok(())
+    })?;
+    Ok(texts)
+}
+
+fn parse_user_id<'a>(r: &mut Reader<'a>) -> Read<Option<Cow<'a, str>>> {
+    let mut user_id = None;
+    r.object(|r, key| {
+        match key {
+            "user_id" => user_id = r.optional(Reader::string)?.map(JsonStr::into_decoded),
+            _ => r.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(user_id)
+}
+
+/// An object or nothing: `null` and `""` stand for nothing.
+fn arguments<'a>(r: &mut Reader<'a>) -> Read<Option<Json<'a>>> {
+    match r.kind()? {
+        Kind::Object => r.json().map(Some),
+        Kind::Null => r.skip().map(|()| None),
+        Kind::String if r.string()?.is_empty() => Ok(None),
+        other => Err(r.unexpected("an object", other)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Tool declarations and the choice among them.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::anthropic::json::{Json, JsonStr, Kind, Reader};
+
+use super::Read;
+
+/// The `tools` field.
+#[derive(Clone, Debug)]
+pub struct Tools<'a> {
+    /// The whole array as it stands in the body.
+    pub raw: Json<'a>,
+    /// Its elements in order.
+    pub list: Vec<Tool<'a>>,
+}
+
+/// One tool. Name, description and schema are the first non-empty ones of the places listed in spec
+/// `conversion.md` §3.9 (`name`, `function.name`, `custom.name`, …).
+#[derive(Clone, Debug)]
+pub struct Tool<'a> {
+    /// The name.
+    pub name: Option<Cow<'a, str>>,
+    /// The description.
+    pub description: Option<JsonStr<'a>>,
+    /// The schema of the arguments.
+    pub schema: Option<Json<'a>>,
+    /// The `type` is one that the original API runs itself (`web_search_…`), not a function of the client.
+    pub server_side: bool,
+}
+
+#[derive(Default)]
+struct Half<'a> {
+    name: Option<JsonStr<'a>>,
+    description: Option<JsonStr<'a>>,
+    input_schema: Option<Json<'a>>,
+    parameters: Option<Json<'a>>,
+}
+
+impl<'a> Half<'a> {
+    fn field(&mut self, r: &mut Reader<'a>, key: &str) -> Read<()> {
+        match key {
+            "name" => self.name = filled(r)?,
+            "description" => self.description = filled(r)?,
+            "input_schema" => self.input_schema = schema(r)?,
+            "parameters" => self.parameters = schema(r)?,
+            _ => r.skip()?,
+        }
+        Ok(())
+    }
+
+    fn read(r: &mut Reader<'a>) -> Read<Self> {
+        let mut half = Self::default();
+        r.object(|r, key| half.field(r, key))?;
+        Ok(half)
+    }
+}
+
+fn filled<'a>(r: &mut Reader<'a>) -> Read<Option<JsonStr<'a>>> {
+    Ok(r.optional(Reader::string)?.filter(|text| !text.is_empty()))
+}
+
+fn schema<'a>(r: &mut Reader<'a>) -> Read<Option<Json<'a>>> {
+    match r.kind()? {
+        Kind::Object => r.json().map(Some),
+        Kind::Null | Kind::Boolean => r.skip().map(|()| None),
+        other => Err(r.unexpected("an object", other)),
+    }
+}
+
+impl<'a> Tools<'a> {
+    pub(super) fn read(r: &mut Reader<'a>) -> Read<Self> {
+        let start = r.offset();
+        let mut list = Vec::new();
+        let mut names = HashSet::new();
+        r.array(|r| {
+            let tool = Tool::read(r)?;
+            if let Some(name) = &tool.name
+                && !names.insert(name.clone())
+            {
+                return Err(r.wrong_at("name", "tool names must be unique"));
+            }
+            list.push(tool);
+            Ok(())
+        })?;
+        let raw = r.at(start, Reader::json)?;
+        Ok(Self { raw, list })
+    }
+}
+
+impl<'a> Tool<'a> {
+    fn read(r: &mut Reader<'a>) -> Read<Self> {
+        let mut own = Half::default();
+        let mut function = Half::default();
+        let mut custom = Half::default();
+        let mut kind: Option<JsonStr<'a>> = None;
+        r.object(|r, key| {
+            match key {
+                "type" => kind = r.optional(Reader::string)?,
+                "function" => function = r.optional(Half::read)?.unwrap_or_default(),
+                "custom" => custom = r.optional(Half::read)?.unwrap_or_default(),
+                _ => own.field(r, key)?,
+            }
+            Ok(())
+        })?;
+        let schema = own
+            .input_schema
+            .or(function.input_schema)
+            .or(function.parameters)
+            .or(custom.input_schema)
+            .or(own.parameters);
+        let function_type = kind.is_none_or(|kind| matches!(kind.raw(), "" | "function" | "custom"));
+        Ok(Self {
+            name: own.name.or(function.name).or(custom.name).map(JsonStr::into_decoded),
+            description: own.description.or(function.description).or(custom.description),
+            server_side: !function_type && schema.is_none(),
+            schema,
+        })
+    }
+}
+
+/// `tool_choice`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolChoice<'a> {
+    /// The model decides; also types this gateway does not know.
+    Auto,
+    /// Some tool must be called.
+    Any,
+    /// No tool may be called.
+    None,
+    /// This tool must be called.
+    Tool(Cow<'a, str>),
+}
+
+impl<'a> ToolChoice<'a> {
+    pub(super) fn read(r: &mut Reader<'a>) -> Read<Self> {
+        let mut kind = None;
+        let mut name = None;
+        r.object(|r, key| {
+            match key {
+                "type" => kind = Some(r.string()?),
+                "name" => name = r.optional(Reader::string)?,
+                _ => r.skip()?,
+            }
+            Ok(())
+        })?;
+        let kind = kind.ok_or_else(|| r.missing("type"))?;
+        Ok(match kind.decode().as_ref() {
+            "any" => Self::Any,
+            "none" => Self::None,
+            "tool" => Self::Tool(name.ok_or_else(|| r.missing("name"))?.into_decoded()),
+            _ => Self::Auto,
+        })
+    }
+}

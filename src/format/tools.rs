@@ -1,0 +1,282 @@
+//! Tool declarations and the names under which the upstream knows the tools.
+//!
+//! Clients send the same tools with every request, so the converted declarations are kept by the hash of their raw
+//! bytes (spec `conversion.md` §3.9, W11, W18, W44).
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+use crate::anthropic::request::{RequestError, Tool, Tools};
+use crate::google::model::Family;
+
+use super::request::write_string;
+use super::schema;
+
+/// Longest tool name the upstream takes, in bytes.
+const MAX_NAME: usize = 64;
+/// `tools` of more bytes than this are converted anew each time instead of being kept.
+const MAX_CACHED_BYTES: usize = 1 << 20;
+
+/// Two-way map between the client's names and the upstream's.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    clean_of: HashMap<String, String>,
+    raw_of: HashMap<String, String>,
+}
+
+impl Names {
+    fn insert(&mut self, raw: &str, clean: String) {
+        self.raw_of.insert(clean.clone(), raw.to_owned());
+        self.clean_of.insert(raw.to_owned(), clean);
+    }
+}
+
+/// What the upstream takes: `A-Z a-z 0-9 _ -`, at most 64. Counts UTF-16 units as the first clients of this API did.
+fn clean_name(raw: &str) -> Cow<'_, str> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if raw.len() <= MAX_NAME && raw.chars().all(good) {
+        return Cow::Borrowed(raw);
+    }
+    let mut clean = String::with_capacity(MAX_NAME);
+    for c in raw.chars() {
+        if good(c) {
+            clean.push(c);
+        } else {
+            clean.extend(std::iter::repeat_n('_', c.len_utf16()));
+        }
+    }
+    clean.truncate(MAX_NAME);
+    Cow::Owned(clean)
+}
+
+/// The clean name, with a hash of the raw one at its end when `taken`.
+fn unique_name(raw: &str, taken: impl Fn(&str) -> bool) -> String {
+    let clean = clean_name(raw).into_owned();
+    if !clean.is_empty() && !taken(&clean) {
+        return clean;
+    }
+    let mut salt = 0_u64;
+    loop {
+        let hash = xxh3_64(raw.as_bytes()).wrapping_add(salt) & 0xffff_ffff;
+        let base = &clean[..clean.len().min(MAX_NAME - 9)];
+        let candidate = format!("{base}_{hash:08x}");
+        if !taken(&candidate) {
+            return candidate;
+        }
+        salt += 1;
+    }
+}
+
+/// The converted form of one `tools` array.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// The upstream's `tools` value; empty when no tool is left.
+    pub(super) json: Vec<u8>,
+    /// Tools that the original API would run itself and that are left out.
+    pub(super) skipped: Vec<String>,
+    names: Names,
+}
+
+impl Declared {
+    /// Converts `tools`; every name gets its own clean form.
+    pub(super) fn new(tools: &Tools<'_>) -> Result<Self, RequestError> {
+        let mut declared = Self::default();
+        let mut kept: Vec<(Cow<'_, str>, &Tool<'_>)> = Vec::with_capacity(tools.list.len());
+        let mut schemas = Vec::with_capacity(tools.list.len());
+        for (index, tool) in tools.list.iter().enumerate() {
+            if tool.server_side {
+                declared.skipped.push(tool.name.as_deref().unwrap_or_default().to_owned());
+                continue;
+            }
+            let name = tool.name.clone().unwrap_or_else(|| format!("tool-{index}").into());
+            schemas.push(read_schema(tool, index)?);
+            kept.push((name, tool));
+        }
+        // Names that need no change keep it, whatever the others turn into.
+        for (raw, _) in &kept {
+            if let Cow::Borrowed(clean) = clean_name(raw)
+                && !clean.is_empty()
+                && !declared.names.raw_of.contains_key(clean)
+            {
+                declared.names.insert(raw, clean.to_owned());
+            }
+        }
+        let mut used = Vec::with_capacity(kept.len());
+        for (raw, _) in &kept {
+            let clean = match declared.names.clean_of.get(raw.as_ref()) {
+                Some(clean) if !used.contains(clean) => clean.clone(),
+                _ => {
+                    let clean = unique_name(raw, |name| declared.names.raw_of.contains_key(name));
+                    declared.names.insert(raw, clean.clone());
+                    clean
+                }
+            };
+            used.push(clean);
+        }
+        if kept.is_empty() {
+            return Ok(declared);
+        }
+        let out = &mut declared.json;
+        out.extend_from_slice(b"[{\"functionDeclarations\":[");
+        for (index, ((_, tool), (clean, schema))) in kept.iter().zip(used.iter().zip(&schemas)).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(b"{\"name\":");
+            write_string(out, clean);
+            out.extend_from_slice(b",\"description\":\"");
+            out.extend_from_slice(tool.description.as_ref().map_or("", |text| text.raw()).as_bytes());
+            out.extend_from_slice(b"\",\"parameters\":");
+            out.extend_from_slice(schema.to_string().as_bytes());
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}]");
+        Ok(declared)
+    }
+}
+
+fn read_schema(tool: &Tool<'_>, index: usize) -> Result<Value, RequestError> {
+    let Some(json) = &tool.schema else { return Ok(schema::placeholder()) };
+    match serde_json::from_str::<Value>(json.raw()) {
+        Ok(value) => Ok(schema::convert(&value)),
+        Err(_) => Err(RequestError::new(format!("tools.{index}.input_schema: not a usable JSON schema"))),
+    }
+}
+
+/// The names of one request's tools, declared or only found in its history: a bijection between the client's names and
+/// the upstream's.
+#[derive(Clone, Debug, Default)]
+pub struct ToolNames {
+    declared: Arc<Declared>,
+    history: Names,
+}
+
+impl ToolNames {
+    /// Starts from the declared tools and adds the names that only occur in the history.
+    pub(super) fn new<'n>(declared: Arc<Declared>, history: impl Iterator<Item = Cow<'n, str>>) -> Self {
+        let mut names = Self { declared, history: Names::default() };
+        for raw in history {
+            if names.find(&raw).is_none() {
+                let clean = unique_name(&raw, |name| {
+                    names.declared.names.raw_of.contains_key(name) || names.history.raw_of.contains_key(name)
+                });
+                names.history.insert(&raw, clean);
+            }
+        }
+        names
+    }
+
+    fn find(&self, raw: &str) -> Option<&str> {
+        let found = self.declared.names.clean_of.get(raw).or_else(|| self.history.clean_of.get(raw));
+        found.map(String::as_str)
+    }
+
+    /// The upstream's name of a tool of this request; a name that is not part of it comes back unchanged.
+    #[must_use]
+    pub fn clean<'a>(&'a self, raw: &'a str) -> &'a str {
+        self.find(raw).unwrap_or(raw)
+    }
+
+    /// The client's name of a tool that the upstream called; a name it made up comes back unchanged.
+    #[must_use]
+    pub fn raw<'a>(&'a self, clean: &'a str) -> &'a str {
+        let names = &self.declared.names;
+        names.raw_of.get(clean).or_else(|| self.history.raw_of.get(clean)).map_or(clean, String::as_str)
+    }
+
+    pub(super) fn declared(&self) -> &Declared {
+        &self.declared
+    }
+}
+
+struct Kept {
+    raw: Box<str>,
+    declared: Arc<Declared>,
+    used: u64,
+}
+
+#[derive(Default)]
+struct Entries {
+    kept: HashMap<u128, Kept>,
+    uses: u64,
+}
+
+/// Converted tool declarations by the hash of their raw bytes and the family; the least recently used one makes room.
+///
+/// The raw bytes are compared as well, so that one client cannot slip its tools to another one by a hash collision.
+pub struct ToolCache {
+    capacity: usize,
+    entries: Mutex<Entries>,
+}
+
+impl ToolCache {
+    /// A cache of at most `capacity` declarations; 0 keeps nothing.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, entries: Mutex::default() }
+    }
+
+    /// How many declarations are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).kept.len()
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The converted form of `tools`, converted now if it is not known yet.
+    pub(super) fn declared(&self, tools: &Tools<'_>, family: Family) -> Result<Arc<Declared>, RequestError> {
+        let raw = tools.raw.raw();
+        if raw.len() > MAX_CACHED_BYTES || self.capacity == 0 {
+            return Declared::new(tools).map(Arc::new);
+        }
+        let key = xxh3_128_with_seed(raw.as_bytes(), family as u64);
+        if let Some(found) = self.find(key, raw) {
+            return Ok(found);
+        }
+        // Converted outside of the lock: two requests may do the same work once, none waits for another.
+        let declared = Arc::new(Declared::new(tools)?);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.uses += 1;
+        let used = entries.uses;
+        if entries.kept.len() >= self.capacity && !entries.kept.contains_key(&key) {
+            let oldest = entries.kept.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| *key);
+            if let Some(oldest) = oldest {
+                entries.kept.remove(&oldest);
+            }
+        }
+        entries.kept.insert(key, Kept { raw: raw.into(), declared: Arc::clone(&declared), used });
+        Ok(declared)
+    }
+
+    fn find(&self, key: u128, raw: &str) -> Option<Arc<Declared>> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.uses += 1;
+        let used = entries.uses;
+        let Entry::Occupied(mut occupied) = entries.kept.entry(key) else { return None };
+        let kept = occupied.get_mut();
+        if *kept.raw != *raw {
+            return None;
+        }
+        kept.used = used;
+        Some(Arc::clone(&kept.declared))
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+impl super::stream::OriginalNames for ToolNames {
+    fn raw<'a>(&'a self, clean: &'a str) -> &'a str {
+        ToolNames::raw(self, clean)
+    }
+}
