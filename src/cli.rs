@@ -30,6 +30,12 @@ pub async fn run(cli: Cli) -> Exit {
     }
 }
 
+/// One line that a script waits for: the address, also where the system chose the port.
+fn announce(url: &str) -> anyhow::Result<()> {
+    let ready = serde_json::json!({ "url": url, "version": env!("CARGO_PKG_VERSION") });
+    Ok(output::line(&ready.to_string())?)
+}
+
 async fn command(cli: Cli) -> anyhow::Result<Exit> {
     let command = cli.command.unwrap_or(Command::Serve);
     if let Command::Config(ConfigCommand::Docs) = command {
@@ -43,7 +49,7 @@ async fn command(cli: Cli) -> anyhow::Result<Exit> {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            app::serve(loaded.config).await.map(|()| Exit::Ok)
+            app::serve(loaded.config, announce).await.map(|()| Exit::Ok)
         }
         Command::Config(_) => {
             output::write(&loaded.listing())?;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::anthropic::error::ErrorKind;
 use crate::server::auth::Peer;
 use crate::server::error::ApiError;
-use crate::server::gateway::{AccountCounts, ExportedAccount, ImportReport};
+use crate::server::gateway::{AccountCounts, AccountView, ExportedAccount, ImportReport};
 use crate::server::state::AppState;
 use crate::server::{is_json, json, not_json, read_body};
 
@@ -36,12 +36,7 @@ pub(crate) async fn import(
     }
     let peer = request.extensions().get::<Peer>().copied();
     let body = read_body(request, state.limits.import, &state.limits).await?;
-    let mut report = if entries.is_empty() {
-        ImportReport::default()
-    } else {
-        state.gateway.import_accounts(entries).await?
-    };
-    report.failed.append(&mut refused);
+    let report = state.gateway.import_accounts(body).await?;
     tracing::info!(
         target: "antigravity_proxy::audit", ?peer, added = report.added.len(),
         updated = report.updated.len(), failed = report.failed.len(), "accounts imported"
