@@ -63,6 +63,8 @@ pub enum Content<'a> {
 pub struct Message<'a> {
     /// Who speaks.
     pub role: Role,
+    /// A `system` message in mid-conversation: an instruction of the client's program, not words of its user.
+    pub instruction: bool,
     /// What is said.
     pub content: Content<'a>,
 }
@@ -238,7 +240,7 @@ fn parse_message<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Message<'a>>
         }
         Ok(())
     })?;
-    let role = role.ok_or_else(|| r.missing("role"))?;
+    let (role, instruction) = role.ok_or_else(|| r.missing("role"))?;
     let read = content.ok_or_else(|| r.missing("content"))?;
     *dropped += read.dropped;
     let misplaced = match role {
@@ -250,13 +252,15 @@ fn parse_message<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Message<'a>>
     if let Some((index, message)) = misplaced {
         return Err(r.wrong_at(&format!("content.{index}"), message));
     }
-    Ok(Message { role, content: read.content })
+    Ok(Message { role, instruction, content: read.content })
 }
 
-fn parse_role(r: &mut Reader<'_>) -> Read<Role> {
+/// The role, and whether it was `system`.
+fn parse_role(r: &mut Reader<'_>) -> Read<(Role, bool)> {
     match r.string()?.decode().as_ref() {
-        "user" | "system" => Ok(Role::User),
-        "assistant" => Ok(Role::Assistant),
+        "user" => Ok((Role::User, false)),
+        "system" => Ok((Role::User, true)),
+        "assistant" => Ok((Role::Assistant, false)),
         _ => Err(r.wrong("expected \"user\" or \"assistant\"")),
     }
 }

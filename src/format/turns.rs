@@ -2,7 +2,8 @@
 //!
 //! Works on references into the request. Rules: spec `conversion.md` §3.4–§3.6, §13.2, W8–W15, W22–W24. What happens:
 //!
-//! 1. neighbours of the same role become one turn; in a user turn the answers to calls come first;
+//! 1. neighbours of the same role become one turn; in a user turn the answers to calls come first, and a `system`
+//!    message is marked as an instruction;
 //! 2. thoughts that the target would refuse are left out;
 //! 3. each result is paired with a call of the turn before it; a result without a call becomes text, a call without a
 //!    result is answered by a note that it was interrupted;
@@ -37,6 +38,12 @@ pub(super) enum Part<'r> {
 impl<'r> Part<'r> {
     fn text(text: &'r JsonStr<'r>) -> Self {
         Self::Text(Cow::Borrowed(text.raw()))
+    }
+
+    /// The upstream knows no `system` role inside a conversation; the tag is how Claude Code itself marks text
+    /// that its user did not write.
+    fn instruction(text: &JsonStr<'_>) -> Self {
+        Self::Text(Cow::Owned(format!("<system-reminder>\\n{}\\n</system-reminder>", text.raw())))
     }
 
     fn note(text: &'static str) -> Self {
@@ -133,12 +140,18 @@ impl<'r> Builder<'r, '_> {
         let Some(mut turn) = self.turns.pop() else { return };
         match &message.content {
             Content::Text(text) if text.is_blank() => {}
+            Content::Text(text) if message.instruction => turn.parts.push(Part::instruction(text)),
             Content::Text(text) => turn.parts.push(Part::text(text)),
             Content::Blocks(blocks) => {
                 let mut deferred = Vec::new();
                 let answers = turn.answers;
                 for block in blocks {
-                    self.block(block, &mut turn, &mut deferred);
+                    match block {
+                        Block::Text(text) if message.instruction && !text.is_blank() => {
+                            turn.parts.push(Part::instruction(text));
+                        }
+                        block => self.block(block, &mut turn, &mut deferred),
+                    }
                 }
                 turn.answering_messages += usize::from(turn.answers > answers);
                 turn.parts.append(&mut deferred);

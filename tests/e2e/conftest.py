@@ -72,7 +72,7 @@ class Simulator(Process):
         self.accounts = folder / "accounts.json"
         args = [BIN / "cloudcode-sim", "--port", "0", "--accounts", "3", "--write-accounts", self.accounts]
         super().__init__([*args, *flags], clean_environment(), folder / "simulator.log")
-        self.url = self.first_json_line()["base_url"]
+        self.url = self.first_json_line()["baseUrl"]
 
     def get(self, path):
         return http("GET", self.url + path, timeout=15)[1]
