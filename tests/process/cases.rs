@@ -186,7 +186,7 @@ const NOT_JSON: &[(&[u8], usize)] = &[
     (br#"{"messages":["#, 13),
     (br#"{"messages":[{"role":"us"#, 24),
     (br#"{"messages" []}"#, 12),
-    (br#"{"messages":[],}"#, 15),
+    (br#"{"novel":[],}"#, 12),
     (br"{'messages':[]}", 1),
     (br#"{"stream":tru}"#, 10),
     (br#"{"max_tokens":NaN}"#, 14),
