@@ -11,6 +11,8 @@ use super::reset;
 
 /// Longest error text kept, in bytes.
 const MESSAGE_LIMIT: usize = 2048;
+/// What the service's access tokens begin with.
+const ACCESS_TOKEN: &str = "ya29.";
 
 const REVOKED: [&str; 6] = [
     "invalid_grant",
@@ -78,7 +80,9 @@ impl Answer {
         let reset = (status == 429 || status >= 500)
             .then(|| reset::parse(headers, &self.error, &self.lower, now_ms))
             .flatten();
-        let message = self.error.message.or(Some(self.text)).map(bounded).filter(|text| !text.is_empty());
+        // The page of a proxy on the way says nothing to a client.
+        let plain = Some(self.text).filter(|text| !text.trim_start().starts_with('<'));
+        let message = self.error.message.or(plain).map(presentable).filter(|text| !text.is_empty());
         Failure { class, status: Some(status), reset, message }
     }
 
@@ -199,7 +203,15 @@ fn canonical_status(name: &str) -> Option<u16> {
     })
 }
 
-fn bounded(mut text: String) -> String {
+/// Bounded, and without access tokens, should the upstream ever quote one.
+fn presentable(mut text: String) -> String {
+    // First, so that a long body is not searched; the last, because a replacement may be longer.
+    text.truncate(text.floor_char_boundary(MESSAGE_LIMIT));
+    while let Some(at) = text.find(ACCESS_TOKEN) {
+        let of_token = |c: char| c.is_ascii_alphanumeric() || "._-~+/=".contains(c);
+        let end = text[at..].find(|c| !of_token(c)).map_or(text.len(), |length| at + length);
+        text.replace_range(at..end, "<token>");
+    }
     text.truncate(text.floor_char_boundary(MESSAGE_LIMIT));
     text
 }

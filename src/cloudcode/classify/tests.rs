@@ -143,6 +143,11 @@ fn messages_are_decoded_unwrapped_and_bounded() {
     assert_eq!(message(nested).as_deref(), Some("prompt is too long: 3 tokens > 2 maximum"));
     assert_eq!(message("plain").as_deref(), Some("plain"));
     assert_eq!(message(""), None);
+    assert_eq!(message(" <html>whatever</html>"), None, "a proxy's page");
+    assert_eq!(
+        message(r#"{"error":{"message":"no: Bearer ya29.a0-b_c.d, ya29."}}"#).as_deref(),
+        Some("no: Bearer <token>, <token>")
+    );
     assert!(message(&"ä".repeat(4000)).unwrap().len() <= 2048);
 }
 
