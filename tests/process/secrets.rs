@@ -107,7 +107,7 @@ async fn use_it(gateway: &Gateway, simulator: &Simulator, evidence: &mut Evidenc
         (json!({"fault": "prompt_too_long"}), 1),
         (json!({"status": 418, "body_text": format!("<html>{PROMPT} {ACCESS}</html>")}), 1),
         (
-            json!({"status": 400, "body": {"error": {"code": 400, "message": format!("no {PROMPT} {ACCESS}"),
+            json!({"status": 400, "body": {"error": {"code": 400, "message": format!("no {ACCESS}.a-token"),
             "status": "INVALID_ARGUMENT"}}}),
             1,
         ),
