@@ -16,8 +16,8 @@ use crate::config::ServerConfig;
 use crate::server::drain::Drain;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountCounts, AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry,
-    ModelLimit, Status, StoreMode,
+    AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
+    MessagesReply, ModelEntry, ModelLimit, Status, StoreMode,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;

@@ -68,7 +68,7 @@ fn neighbours_merge_with_answers_in_front() {
     assert_eq!(
         shape(&turns(&messages, "claude-sonnet-4-6")),
         [
-            "user: text q | text mind this",
+            "user: text q | text <system-reminder>\nmind this\n</system-reminder>",
             "model: text t | call a | call b",
             r#"user: answer a {"result":"1"} | answer b {"result":"2"} | text x"#,
         ]
