@@ -101,6 +101,10 @@ fn every_kind_of_result_is_an_object() {
             r#"{"result":"t\ns\nc"}"#,
         ),
         (
+            json!([{"type": "tool_reference", "tool_name": "WebFetch"}]),
+            r#"{"result":"The tool WebFetch is loaded and can be called."}"#,
+        ),
+        (
             json!([{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "d"}}]),
             r#"{"result":"d"}"#,
         ),
