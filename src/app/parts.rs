@@ -13,6 +13,7 @@ use super::metered::Metered;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
 use crate::account::lease::Leases;
+use crate::account::pool::Pool;
 use crate::account::settlement::{SettlementWorker, Settlements};
 use crate::account::survey::{Survey, SurveyParts};
 use crate::auth::oauth::OAuth;
@@ -119,9 +120,8 @@ impl Application {
             Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
         let dispatcher = Dispatcher::new(Parts {
             settings: settings(config),
-            store: store.clone(),
+            pool: Pool::new(store.clone(), tokens, config.store.lease_ttl, config.store.signature_ttl),
             client,
-            tokens,
             catalogue: catalogue.clone(),
             survey: survey.clone(),
             settlements,
@@ -241,8 +241,6 @@ fn settings(config: &Config) -> Settings {
             user_agent_field: config.upstream.client_name.clone(),
         },
         keepalive: config.server.stream_keepalive,
-        lease_ttl: config.store.lease_ttl,
-        signature_ttl: config.store.signature_ttl,
         outage_grace: config.store.outage_grace,
         default_project: config.upstream.default_project.clone(),
     }

@@ -11,6 +11,7 @@ use super::live::Live;
 use super::policy::{self, Step};
 use super::reading::{Progress, Reading};
 use super::run::{Budget, Ended, Life};
+use crate::account::pool::Grant;
 use crate::account::settlement::{Attempt, Outcome, Tokens, outcome_of};
 use crate::anthropic::usage::Usage;
 use crate::auth::tokens::TokenError;
@@ -18,7 +19,6 @@ use crate::cloudcode::{Failure, FailureClass, Method, TransportKind, UpstreamCal
 use crate::format::request::Converted;
 use crate::format::stream::{MessageIds, MessageSink, Sink, SseSink, StreamConverter, no_answer, refusal};
 use crate::google::model::ModelId;
-use crate::store::ops::admit::Grant;
 use crate::telemetry::metrics::Gauged;
 
 /// How long the end of an answer waits for the store to take its signatures (`design.md` §1, invariant 6);
@@ -43,7 +43,7 @@ impl Life<'_> {
         converted: &Converted,
         budget: &mut Budget,
     ) -> Ended {
-        let mut token = match self.dispatcher.token(grant).await {
+        let mut token = match self.dispatcher.pool().token(grant).await {
             Ok(token) => token,
             Err(error) => return without_token(error, attempt).await,
         };
@@ -74,7 +74,7 @@ impl Life<'_> {
             match step {
                 Step::RetrySame { after } => tokio::time::sleep(after).await,
                 Step::NextEndpoint => {}
-                Step::RefreshToken => match self.dispatcher.fresh_token(grant, &token).await {
+                Step::RefreshToken => match self.dispatcher.pool().fresh_token(grant, &token).await {
                     Ok(fresh) => token = fresh,
                     Err(error) => return without_token(error, attempt).await,
                 },
@@ -136,8 +136,8 @@ impl Life<'_> {
 
     fn reading(&self, call: &UpstreamCall<'_>, response: UpstreamResponse, converted: &Converted) -> Reading {
         let names = Arc::clone(&converted.names);
-        let converter = StreamConverter::new(call.model.clone(), names, self.dispatcher.message_ids());
-        Reading::new(response, converter, call.method == Method::Generate)
+        let answer = StreamConverter::new(call.model.clone(), names, self.dispatcher.message_ids());
+        Reading::new(response, answer, call.method == Method::Generate)
     }
 
     async fn reply(&self, model: &ModelId, begun: Begun, mut attempt: Attempt) -> Reply {

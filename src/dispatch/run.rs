@@ -14,6 +14,7 @@ use super::policy::{History, Limits};
 use super::signatures;
 use super::{Dispatcher, Incoming, Reply};
 use crate::account::alias::Resolution;
+use crate::account::pool::{AccountId, Ask, Decision, Grant, LeaseId, SigKey};
 use crate::account::settlement::{Asker, Granted, Outcome};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::anthropic::request::MessagesRequest;
@@ -22,8 +23,6 @@ use crate::config::DispatchConfig;
 use crate::format::request::{Converted, convert};
 use crate::format::{KnownSignatures, signatures_wanted};
 use crate::google::model::ModelId;
-use crate::store::ident::{AccountId, LeaseId};
-use crate::store::ops::admit::{Admit, Decision, Grant};
 use crate::telemetry::metrics::Gauged;
 
 /// Added to every wait for an account, so that its limit has surely ended (spec `dispatch.md` §9.10).
@@ -254,23 +253,12 @@ impl Life<'_> {
         model: &ModelId,
         lease: &LeaseId,
         tried: &[AccountId],
-        recall: &[crate::store::keys::SigKey],
+        recall: &[SigKey],
     ) -> Result<Admitted, DispatchError> {
-        let settings = self.dispatcher.settings();
-        let known = self.dispatcher.known_tokens();
-        let admit = Admit {
-            lease,
-            lease_ttl: settings.lease_ttl,
-            model: model.as_str(),
-            tried,
-            known: &known,
-            probe_after: Some(settings.dispatch.max_wait),
-        };
-        let store = self.dispatcher.store();
-        let (admission, values) = self
-            .dispatcher
-            .patiently(self.deadline, || store.admit_with_signatures(&admit, recall, settings.signature_ttl))
-            .await?;
+        let longest_wait = self.dispatcher.settings().dispatch.max_wait;
+        let ask = Ask { lease, model: model.as_str(), tried, longest_wait, recall };
+        let pool = self.dispatcher.pool();
+        let (admission, values) = self.dispatcher.patiently(self.deadline, || pool.admit(&ask)).await?;
         self.dispatcher.metrics().admissions.with_label_values(&[decision_label(&admission.decision)]).inc();
         match admission.decision {
             Decision::Granted(grant) => Ok(Admitted::Granted(grant, admission.stamp.now_ms, values)),
@@ -304,7 +292,7 @@ impl Life<'_> {
         let metrics = self.dispatcher.metrics();
         metrics.waits.inc();
         let _waiting = Gauged::new(&metrics.waiters);
-        self.dispatcher.account_freed(sleep).await;
+        self.dispatcher.pool().changed_within(sleep).await;
         Ok(())
     }
 }
