@@ -37,6 +37,6 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str) -> anyhow::Result<()
     ready(&format!("http://{address}"))?;
     listeners.serve(&state, Shutdown::from(&config.server)).await;
     drop(state);
-    background.finish(application).await;
+    background.finish(application, &drain).await;
     Ok(())
 }

@@ -40,6 +40,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long a request waits for the first survey of a pool whose models are not known yet.
 const FIRST_SURVEY: Duration = Duration::from_secs(10);
+/// Longest model id, in bytes.
+const LONGEST_MODEL: usize = 256;
 /// How long a request waits for an account's project before it goes on with the default one.
 const PROJECT_WAIT: Duration = Duration::from_secs(15);
 /// Pauses between tries while the store is away.
@@ -134,6 +136,10 @@ impl Dispatcher {
 
     /// The upstream model for a requested one. A pool whose models nobody has asked for yet is surveyed first.
     pub async fn resolve(&self, requested: Option<&str>) -> Result<Resolution, DispatchError> {
+        // Ids become part of keys and records.
+        if requested.is_some_and(|id| id.len() > LONGEST_MODEL || id.chars().any(char::is_control)) {
+            return Err(DispatchError::ModelInvalid);
+        }
         let models = &self.parts.settings.models;
         let mut offered = self.offered().await?;
         if offered.is_empty() {

@@ -12,9 +12,9 @@ use crate::store::ops::PoolEvent;
 use crate::store::ops::admit::{Admit, TokenState};
 
 pub use crate::store::host::StoreError;
-pub use crate::store::ident::{AccountId, LeaseId};
+pub use crate::store::ident::{AccountId, LeaseId, Source};
 pub use crate::store::keys::{SigKey, SigKind};
-pub use crate::store::ops::admit::{Admission, Decision, Grant};
+pub use crate::store::ops::admit::{Admission, Decision, Grant, WaitReason};
 
 /// The pool as dispatch sees it. Cheap to clone.
 #[derive(Clone)]
@@ -75,6 +75,10 @@ impl Pool {
             }),
             TokenState::Missing | TokenState::Held { .. } => None,
         };
+        if grant.token == TokenState::Missing {
+            // The store has none, so what this process may still hold was dropped by another.
+            self.tokens.forget(grant.account.as_str());
+        }
         self.tokens.access_token(&request(grant, admitted)).await
     }
 
