@@ -127,14 +127,14 @@ def test_models_and_token_count(client):
 
 
 def test_aborting_a_stream_closes_the_upstream_connection(client, simulator):
-    simulator.post("/sim/reset-recorder")
-    with client.messages.stream(
-        model=PLAIN, max_tokens=4000, messages=[{"role": "user", "content": "SIM:drip please talk slowly"}]
-    ) as stream:
-        for text in stream.text_stream:
-            assert text
-            break
-    aborted = time.monotonic()
-    seen = simulator.get("/sim/wait?event=disconnect&timeout_ms=5000")
-    assert seen.get("seen") is True
-    assert time.monotonic() - aborted < 1.0
+    slow = {"delivery": {"mode": "paced", "interval_ms": 100, "chunk_chars": 10}}
+    with simulator.fault({"text": "write 900 words slowly"}, slow):
+        before = simulator.call("GET", "/sim/connections")["disconnects"]
+        with client.messages.stream(
+            model=PLAIN, max_tokens=8000, messages=[{"role": "user", "content": "write 900 words slowly"}]
+        ) as stream:
+            assert next(iter(stream.text_stream))
+        aborted = time.monotonic()
+        # Answers 408, which raises, when it is not seen in time.
+        simulator.call("GET", f"/sim/wait?event=disconnect&at_least={before + 1}&timeout_ms=5000")
+        assert time.monotonic() - aborted < 1.0
