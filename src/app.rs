@@ -3,6 +3,7 @@
 pub mod gateway;
 mod health;
 mod lifecycle;
+mod metered;
 pub mod offline;
 mod parts;
 

@@ -219,7 +219,8 @@ impl Dispatcher {
 
     fn memory(&self, asker: &Asker) -> Memory {
         let client_key = Arc::clone(&asker.client_key);
-        Memory::new(self.parts.store.clone(), client_key, self.settings().signature_ttl, self.parts.tasks.clone())
+        let (store, tasks) = (self.parts.store.clone(), self.parts.tasks.clone());
+        Memory::new(store, client_key, self.settings().signature_ttl, tasks, Arc::clone(&self.parts.metrics))
     }
 
     /// Ids for one answer. Should the system have no randomness, they come from the time: ids only have to
@@ -232,12 +233,6 @@ impl Dispatcher {
         MessageIds::new(seed)
     }
 
-    /// Between nothing and `most`, at most a second: requests that wait for one reset do not return together.
-    fn jitter(&self, most: Duration) -> Duration {
-        let most = most.min(Duration::from_secs(1));
-        getrandom::u32().map_or(Duration::ZERO, |random| most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
-    }
-
     fn observe(&self, failure: &Failure) {
         self.metrics().upstream_attempts.with_label_values(&[class_label(&failure.class)]).inc();
     }
@@ -245,7 +240,9 @@ impl Dispatcher {
     /// The tokens this process holds, so that admission does not send them again.
     fn known_tokens(&self) -> Vec<(AccountId, Generation)> {
         let known = self.parts.tokens.known_generations().into_iter();
-        known.filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation)))).collect()
+        known
+            .filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation))))
+            .collect()
     }
 
     /// The granted account's access token.
@@ -312,10 +309,12 @@ impl Dispatcher {
         let freed = async {
             loop {
                 match events.recv().await {
-                    Ok(event) => match PoolEvent::parse(&channel, &event) {
-                        Some(PoolEvent::Account(_) | PoolEvent::Settings) => return,
-                        _ => {}
-                    },
+                    Ok(event) => {
+                        let news = PoolEvent::parse(&channel, &event);
+                        if matches!(news, Some(PoolEvent::Account(_) | PoolEvent::Settings)) {
+                            return;
+                        }
+                    }
                     Err(RecvError::Lagged(_)) => return,
                     Err(RecvError::Closed) => std::future::pending().await,
                 }

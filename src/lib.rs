@@ -6,13 +6,13 @@
 //! |---|---|
 //! | [`anthropic`], [`google`] | wire types of the two sides |
 //! | [`sse`], [`clock`] | bounded server-sent-event codec, injected time |
-//! | [`format`] | pure conversion between the two sides |
+//! | [`mod@format`] | pure conversion between the two sides |
 //! | [`config`] | typed settings |
 //! | [`store`] | shared state: script hosts, Lua scripts, one typed wrapper per script |
 //! | [`telemetry`] | logs and metrics |
 //! | [`cloudcode`] | the upstream client and the classification of its failures |
 //! | [`auth`] | sealing of secrets, access tokens |
-//! | [`account`], [`usage`] | the pool and what it consumed |
+//! | [`account`] | the pool: accounts, leases, settlement, the models on offer |
 //! | [`dispatch`] | the life of one request |
 //! | [`server`], [`webui`] | HTTP: the model API, probes, the console's API and files |
 //! | [`app`], [`cli`] | composition root and commands |
@@ -35,5 +35,4 @@ pub mod simulator;
 pub mod sse;
 pub mod store;
 pub mod telemetry;
-pub mod usage;
 pub mod webui;

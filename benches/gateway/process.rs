@@ -84,7 +84,9 @@ impl Setup {
         let data = tempfile::tempdir()?;
         let accounts = data.path().join("accounts.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloudcode-sim"));
-        command.args(["--port", "0", "--scenario", "bench", "--accounts", "50", "--write-accounts"]).arg(&accounts);
+        command
+            .args(["--port", "0", "--scenario", "bench", "--accounts", "50", "--write-accounts"])
+            .arg(&accounts);
         let simulator = Child::start(command)?;
 
         let mut command = Command::new(std::env::current_exe()?);

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::host::StoreError;
 
 /// How long a replica goes by its own copy (spec `dispatch.md` §9.7).
-const LOCAL_LIFE: Duration = Duration::from_secs(60);
+const LOCAL_LIFE: Duration = Duration::from_mins(1);
 
 /// One model of the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

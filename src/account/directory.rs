@@ -147,7 +147,11 @@ impl Directory {
             managed_project: entry.managed_project.as_deref(),
             session: &session,
             added_at_ms: None,
-            subscription: entry.tier.clone().map(|tier| Subscription { tier, project: None, seen_at_ms: None }),
+            subscription: entry.tier.clone().map(|tier| Subscription {
+                tier,
+                project: None,
+                seen_at_ms: None,
+            }),
             database: None,
             enabled: Some(entry.enabled),
             threshold: entry.quota_threshold.map_or(Change::Keep, Change::Set),
@@ -189,7 +193,8 @@ fn composite(token: &SecretString, account: &AccountView) -> SecretString {
 
 /// A new opaque id; it sorts by time of creation.
 fn new_id() -> AccountId {
-    AccountId::new(&uuid::Uuid::now_v7().simple().to_string()).unwrap_or_else(|_| unreachable!("hex digits are an id"))
+    AccountId::new(&uuid::Uuid::now_v7().simple().to_string())
+        .unwrap_or_else(|_| unreachable!("hex digits are an id"))
 }
 
 /// A session id as the upstream's own client makes one: a random UUID and the time in ms, no separator

@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ident::{AccountId, CredentialVersion, LeaseId};
 use crate::store::ops::settle::{LimitKind as StoredLimit, Settle, StatusClass, UsageEntry};
+use crate::telemetry::metrics::Metrics;
 
 pub use crate::store::ops::settle::Outcome;
 
@@ -89,12 +90,14 @@ pub struct Settlements {
     leases: Leases,
     store: Store,
     clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 /// The other end of [`Settlements`].
 pub struct SettlementWorker {
     queue: mpsc::Receiver<Ended>,
     store: Store,
+    metrics: Arc<Metrics>,
 }
 
 /// An admitted attempt that has ended.
@@ -154,10 +157,16 @@ pub struct Attempt {
 impl Settlements {
     /// A queue and the worker that empties it into `store`.
     #[must_use]
-    pub fn new(store: Store, leases: Leases, clock: Clock) -> (Self, SettlementWorker) {
+    pub fn new(
+        store: Store,
+        leases: Leases,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> (Self, SettlementWorker) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let worker = SettlementWorker { queue: receiver, store: store.clone() };
-        (Self { queue: sender, leases, store, clock }, worker)
+        let worker =
+            SettlementWorker { queue: receiver, store: store.clone(), metrics: Arc::clone(&metrics) };
+        (Self { queue: sender, leases, store, clock, metrics }, worker)
     }
 
     /// Starts an attempt: its lease is renewed from now on.
@@ -182,7 +191,10 @@ impl Settlements {
     }
 
     fn enqueue(&self, ended: Ended) {
+        self.metrics.settlements_queued.inc();
         if let Err(error) = self.queue.try_send(ended) {
+            self.metrics.settlements_queued.dec();
+            self.metrics.settlements_dropped.inc();
             tracing::warn!(%error, "a settlement was dropped; its lease lapses by itself");
         }
     }
@@ -224,6 +236,11 @@ impl Attempt {
     fn end(&mut self, outcome: Outcome, last: bool) -> Ended {
         self.ended = true;
         self.settlements.leases.release(&self.facts.lease);
+        if last {
+            let tokens = self.tokens;
+            let metrics = &self.settlements.metrics;
+            metrics.used_tokens(&self.facts.model, tokens.input, tokens.output, tokens.cache_read);
+        }
         let latency = self.settlements.clock.instant().saturating_duration_since(self.arrived);
         Ended {
             facts: Arc::clone(&self.facts),
@@ -256,6 +273,7 @@ impl SettlementWorker {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
+            self.metrics.settlements_queued.dec();
         }
     }
 }

@@ -31,11 +31,11 @@ use crate::store::ops::models::ModelQuota;
 use crate::store::ops::settle::Outcome;
 
 /// Between two rounds; up to a tenth more at random, so that replicas do not ask for the lock together.
-const INTERVAL: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_mins(5);
 /// After a round that found nothing, and while another replica holds the lock at start.
 const SOON: Duration = Duration::from_secs(5);
 /// How long a round may take before another replica may begin one.
-const LOCK: Duration = Duration::from_secs(120);
+const LOCK: Duration = Duration::from_mins(2);
 /// Accounts asked at once.
 const PARALLEL: usize = 4;
 /// The lock's name.
@@ -145,7 +145,8 @@ impl Survey {
             .into_iter()
             .filter(|account| account.enabled && account.invalid.is_none())
             .map(|account| self.clone().account(account));
-        let found: Vec<Option<Vec<ModelInfo>>> = stream::iter(visits).buffer_unordered(PARALLEL).collect().await;
+        let found: Vec<Option<Vec<ModelInfo>>> =
+            stream::iter(visits).buffer_unordered(PARALLEL).collect().await;
         let complete = found.iter().all(Option::is_some);
         let models = self.union(found.into_iter().flatten().flatten());
         let known = !models.is_empty();

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -22,8 +23,8 @@ use crate::dispatch::error::DispatchError;
 use crate::dispatch::{self, Dispatcher, Reply};
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming, MessagesReply,
-    ModelEntry, ModelLimit, Status, StoreMode,
+    AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
+    MessagesReply, ModelEntry, ModelLimit, Status, StoreMode,
 };
 use crate::server::pipe::PipeWriter;
 use crate::store::embedded::EmbeddedHost;
@@ -81,7 +82,8 @@ impl Gateway for AppGateway {
                 .collect();
             for (source, target) in &self.models.mapping {
                 if !entries.iter().any(|entry| entry.id == *source) {
-                    let created_ms = offered.iter().find(|model| model.id == *target).map_or(0, |m| m.seen_ms);
+                    let created_ms =
+                        offered.iter().find(|model| model.id == *target).map_or(0, |m| m.seen_ms);
                     entries.push(ModelEntry {
                         id: source.clone(),
                         display_name: source.clone(),
@@ -197,6 +199,10 @@ impl Gateway for AppGateway {
         .boxed()
     }
 
+    fn observed(&self, route: &str, status: u16, took: Duration) {
+        self.metrics.http_request(route, status, took);
+    }
+
     fn metrics(&self) -> String {
         self.metrics.render()
     }
@@ -241,8 +247,12 @@ pub(super) fn view(account: &listing::AccountView, now_ms: i64) -> AccountView {
 pub(super) fn explain(reason: InvalidReason) -> &'static str {
     match reason {
         InvalidReason::Revoked => "Sign-in revoked or expired: sign in again",
-        InvalidReason::Banned => "Account banned: disabled by the provider for violation of its terms of service",
-        InvalidReason::Verification => "Verification required: the owner must verify the account with the provider",
+        InvalidReason::Banned => {
+            "Account banned: disabled by the provider for violation of its terms of service"
+        }
+        InvalidReason::Verification => {
+            "Verification required: the owner must verify the account with the provider"
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::webui::accounts::{imported, listed};
 
 /// Adds or renews the accounts of a document.
 pub async fn import(config: &Config, document: Value) -> anyhow::Result<Value> {
-    let opened = Opened::new(config, &Clock::system())?;
+    let opened = Opened::new(config, &Clock::system(), None)?;
     let report = opened.directory.import(&serde_json::to_vec(&document)?).await?;
     let failed = report.failed.into_iter();
     Ok(imported(&ImportReport {
@@ -28,7 +28,7 @@ pub async fn import(config: &Config, document: Value) -> anyhow::Result<Value> {
 /// Lists all accounts, without any secret.
 pub async fn list(config: &Config) -> anyhow::Result<Value> {
     let clock = Clock::system();
-    let opened = Opened::new(config, &clock)?;
+    let opened = Opened::new(config, &clock, None)?;
     let models = Catalogue::new(opened.store.clone(), clock.clone()).ids().await?;
     let now_ms = clock.epoch_ms();
     let accounts: Vec<_> =
@@ -39,7 +39,7 @@ pub async fn list(config: &Config) -> anyhow::Result<Value> {
 /// Removes the account with this e-mail address.
 pub async fn remove(config: &Config, email: &str) -> anyhow::Result<Value> {
     let clock = Clock::system();
-    let opened = Opened::new(config, &clock)?;
+    let opened = Opened::new(config, &clock, None)?;
     let models = Catalogue::new(opened.store.clone(), clock).ids().await?;
     anyhow::ensure!(opened.directory.remove(email, &models).await?, "Account {email} not found");
     Ok(json!({ "status": "ok", "message": format!("Account {email} removed") }))
@@ -47,7 +47,7 @@ pub async fn remove(config: &Config, email: &str) -> anyhow::Result<Value> {
 
 /// Writes the whole store as RESP commands.
 pub async fn export(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let opened = Opened::new(config, &Clock::system())?;
+    let opened = Opened::new(config, &Clock::system(), None)?;
     opened.host.export(&mut *out)?;
     out.flush()?;
     std::future::ready(Ok(())).await

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gateway::AppGateway;
+use super::metered::Metered;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
 use crate::account::lease::Leases;
@@ -25,6 +26,7 @@ use crate::format::{Options, ToolCache};
 use crate::server::gateway::Gateway;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedHost;
+use crate::store::host::ScriptHost;
 use crate::store::ident::OwnerId;
 use crate::store::keys::Keys;
 use crate::store::ops::PoolEvent;
@@ -46,10 +48,20 @@ pub(super) struct Opened {
 
 impl Opened {
     /// Opens the embedded store of `config` and the keys to its secrets.
-    pub(super) fn new(config: &Config, clock: &Clock) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: &Config,
+        clock: &Clock,
+        metrics: Option<&Arc<Metrics>>,
+    ) -> anyhow::Result<Self> {
         let host = Arc::new(EmbeddedHost::open(&config.store.data_dir, clock.clone(), registry::ALL)?);
         let keys = Keys::new(&config.store.pool)?;
-        let store = Store::new(Arc::clone(&host) as _, keys, &config.selection);
+        let scripts: Arc<dyn ScriptHost> = match metrics {
+            Some(metrics) => {
+                Arc::new(Metered::new(Arc::clone(&host) as _, Arc::clone(metrics), clock.clone()))
+            }
+            None => Arc::clone(&host) as _,
+        };
+        let store = Store::new(scripts, keys, &config.selection);
         // The directory's lock is held from here on, so that a new key file is made once.
         let vault = Arc::new(Vault::from_config(&config.store)?);
         let directory = Directory::new(store.clone(), Arc::clone(&vault), clock.clone());
@@ -78,7 +90,8 @@ pub(super) struct Background {
 impl Application {
     /// Opens the store and puts the parts together; nothing runs yet.
     pub fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
-        let opened = Opened::new(config, &clock)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let opened = Opened::new(config, &clock, Some(&metrics))?;
         let tasks = TaskTracker::new();
         let leases = Leases::default();
         let client = Client::new(&config.upstream, clock.clone()).context("the upstream's client")?;
@@ -102,8 +115,8 @@ impl Application {
             clock: clock.clone(),
             owner: OwnerId::new(&uuid::Uuid::now_v7().simple().to_string())?,
         });
-        let (settlements, worker) = Settlements::new(store.clone(), leases.clone(), clock.clone());
-        let metrics = Arc::new(Metrics::new()?);
+        let (settlements, worker) =
+            Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
         let dispatcher = Dispatcher::new(Parts {
             settings: settings(config),
             store: store.clone(),

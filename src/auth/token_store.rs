@@ -35,7 +35,9 @@ impl TokenStore for Store {
                 }),
                 Refresh::Granted { credential, .. } if credential != wanted => {
                     // Finishing for the outdated credential stores nothing and gives the lock back.
-                    Self::finish_refresh(self, &account, &owner, wanted, Duration::ZERO, "").await.map_err(fault)?;
+                    Self::finish_refresh(self, &account, &owner, wanted, Duration::ZERO, "")
+                        .await
+                        .map_err(fault)?;
                     Begun::Changed
                 }
                 Refresh::Granted { sealed, .. } => Begun::Refresh { credential: Sealed::from_text(sealed) },

@@ -19,6 +19,7 @@ use crate::format::request::Converted;
 use crate::format::stream::{MessageIds, MessageSink, Sink, SseSink, StreamConverter, no_answer, refusal};
 use crate::google::model::ModelId;
 use crate::store::ops::admit::Grant;
+use crate::telemetry::metrics::Gauged;
 
 /// How long the end of an answer waits for the store to take its signatures (`design.md` §1, invariant 6);
 /// after that the write goes on by itself.
@@ -102,7 +103,10 @@ impl Life<'_> {
     /// end for one that does not. The deadline covers the time to the first event.
     async fn call(&self, call: &UpstreamCall<'_>, converted: &Converted) -> Result<Begun, Failure> {
         let opening = async {
+            let sent = self.dispatcher.clock().instant();
             let response = self.dispatcher.upstream().send(call).await?;
+            let took = self.dispatcher.clock().instant().saturating_duration_since(sent);
+            self.dispatcher.metrics().upstream_header_seconds.observe(took.as_secs_f64());
             if self.request.stream {
                 let mut sink = SseSink::new();
                 let mut reading = self.reading(call, response, converted);
@@ -115,9 +119,9 @@ impl Life<'_> {
                 Ok((reading, Either::Message(sink), progress))
             }
         };
-        let timeout = Err(broken(TransportKind::Timeout));
+        let late = Err(broken(TransportKind::Timeout));
         let (mut reading, sink, mut progress) =
-            tokio::time::timeout_at(self.deadline, opening).await.unwrap_or(timeout)?;
+            tokio::time::timeout_at(self.deadline, opening).await.unwrap_or(late)?;
         match sink {
             Either::Events(sink) => Ok(Begun::Stream { reading, sink, progress }),
             Either::Message(mut sink) => {
@@ -138,12 +142,18 @@ impl Life<'_> {
 
     async fn reply(&self, model: &ModelId, begun: Begun, mut attempt: Attempt) -> Reply {
         attempt.received();
+        let metrics = self.dispatcher.metrics();
+        metrics.upstream_attempts.with_label_values(&["success"]).inc();
+        let waited = self.dispatcher.clock().instant().saturating_duration_since(self.asker.arrived);
+        metrics.first_event_seconds.observe(waited.as_secs_f64());
         let mut memory = self.dispatcher.memory(&self.asker);
         match begun {
             Begun::Stream { reading, sink, progress } => {
                 let keepalive = self.dispatcher.settings().keepalive;
                 let model = Arc::from(model.as_str());
-                Reply::Stream(Live { reading, attempt, memory, sink, keepalive, model }.into_frames(progress))
+                let counted = Gauged::new(&self.dispatcher.metrics().streams);
+                let live = Live { reading, attempt, memory, sink, keepalive, model, _counted: counted };
+                Reply::Stream(live.into_frames(progress))
             }
             Begun::Whole { mut reading, body } => {
                 memory.learn(reading.converter());
@@ -160,20 +170,21 @@ impl Life<'_> {
         let ids = self.dispatcher.message_ids();
         let refused = outcome == Outcome::Blocked;
         attempt.finish(outcome);
-        fn write(model: &ModelId, ids: &MessageIds, refused: bool, out: &mut impl Sink) {
-            if refused { refusal(model, ids, out) } else { no_answer(model, ids, out) }
-        }
         if self.request.stream {
             let mut sink = SseSink::new();
-            write(model, &ids, refused, &mut sink);
+            write_stand_in(model, &ids, refused, &mut sink);
             let frames = sink.take();
             Reply::Stream(Box::pin(futures_util::stream::once(async move { frames })))
         } else {
             let mut sink = MessageSink::new();
-            write(model, &ids, refused, &mut sink);
+            write_stand_in(model, &ids, refused, &mut sink);
             Reply::Message(sink.into_body().unwrap_or_default())
         }
     }
+}
+
+fn write_stand_in(model: &ModelId, ids: &MessageIds, refused: bool, out: &mut impl Sink) {
+    if refused { refusal(model, ids, out) } else { no_answer(model, ids, out) }
 }
 
 enum Either {

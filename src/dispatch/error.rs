@@ -155,7 +155,9 @@ fn upstream_message(failure: &Failure, model: &str) -> String {
         | FailureClass::VerificationRequired { .. } => {
             "No account could sign in to the upstream; the console shows which account needs what.".into()
         }
-        FailureClass::Forbidden => format!("The upstream does not permit {model} for the accounts of this pool."),
+        FailureClass::Forbidden => {
+            format!("The upstream does not permit {model} for the accounts of this pool.")
+        }
         FailureClass::NotFound => format!("The upstream does not know the model {model}."),
         FailureClass::RateLimited { .. } => format!("Rate limited on {model}."),
         FailureClass::Capacity => format!("{model} is overloaded upstream."),
@@ -202,7 +204,12 @@ mod tests {
         let long = exhausted(3_723_001, 429);
         assert_eq!(
             long.answer(),
-            Answer { status: 429, kind: ErrorKind::RateLimit, retry_after: Some(3724), should_retry: Some(false) }
+            Answer {
+                status: 429,
+                kind: ErrorKind::RateLimit,
+                retry_after: Some(3724),
+                should_retry: Some(false)
+            }
         );
         assert_eq!(
             long.to_string(),

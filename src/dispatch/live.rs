@@ -16,6 +16,7 @@ use super::signatures::Memory;
 use crate::account::settlement::{Attempt, Outcome, outcome_of};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::format::stream::SseSink;
+use crate::telemetry::metrics::Gauged;
 
 /// Everything a stream in flight owns.
 pub(super) struct Live {
@@ -25,6 +26,7 @@ pub(super) struct Live {
     pub(super) sink: SseSink,
     pub(super) keepalive: Duration,
     pub(super) model: Arc<str>,
+    pub(super) _counted: Gauged,
 }
 
 enum State {

@@ -205,8 +205,8 @@ mod tests {
             calls: 10,
             capacity_retries: 5,
             capacity_tiers: [5, 10, 20, 30, 60].map(Duration::from_secs).to_vec(),
-            capacity_budget: Duration::from_secs(60),
-            remaining: Duration::from_secs(180),
+            capacity_budget: Duration::from_mins(1),
+            remaining: Duration::from_mins(3),
         }
     }
 
@@ -266,7 +266,7 @@ mod tests {
             ),
             (
                 "capacity that asks for an hour",
-                Failure { reset: Some(Duration::from_secs(3600)), ..failure(FailureClass::Capacity) },
+                Failure { reset: Some(Duration::from_hours(1)), ..failure(FailureClass::Capacity) },
                 vec![NextEndpoint, NextAccount],
             ),
             ("5xx", failure(FailureClass::Server), vec![NextEndpoint, NextAccount]),

@@ -17,13 +17,14 @@ use crate::account::alias::Resolution;
 use crate::account::settlement::{Asker, Granted, Outcome};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::anthropic::request::MessagesRequest;
-use crate::config::DispatchConfig;
 use crate::cloudcode::{Failure, FailureClass};
+use crate::config::DispatchConfig;
 use crate::format::request::{Converted, convert};
 use crate::format::{KnownSignatures, signatures_wanted};
 use crate::google::model::ModelId;
 use crate::store::ident::{AccountId, LeaseId};
 use crate::store::ops::admit::{Admit, Decision, Grant};
+use crate::telemetry::metrics::Gauged;
 
 /// Added to every wait for an account, so that its limit has surely ended (spec `dispatch.md` §9.10).
 const WAIT_MARGIN: Duration = Duration::from_millis(500);
@@ -121,7 +122,11 @@ impl Life<'_> {
     }
 
     /// The model to try instead, when fallback is on and `error` says that this one's accounts are used up.
-    async fn fallback(&self, model: &ModelId, error: &DispatchError) -> Result<Option<ModelId>, DispatchError> {
+    async fn fallback(
+        &self,
+        model: &ModelId,
+        error: &DispatchError,
+    ) -> Result<Option<ModelId>, DispatchError> {
         let exhausted = match error {
             DispatchError::QuotaExhausted { .. } | DispatchError::DeadlineExceeded => true,
             DispatchError::Upstream { failure, .. } => matches!(
@@ -266,6 +271,7 @@ impl Life<'_> {
             .dispatcher
             .patiently(self.deadline, || store.admit_with_signatures(&admit, recall, settings.signature_ttl))
             .await?;
+        self.dispatcher.metrics().admissions.with_label_values(&[decision_label(&admission.decision)]).inc();
         match admission.decision {
             Decision::Granted(grant) => Ok(Admitted::Granted(grant, admission.stamp.now_ms, values)),
             Decision::Wait(wait) => {
@@ -284,7 +290,7 @@ impl Life<'_> {
     /// Waits for the pool when that fits the deadline; else says at once when to come back.
     async fn wait(&self, model: &ModelId, wait: Duration) -> Result<(), DispatchError> {
         let settings = &self.dispatcher.settings().dispatch;
-        let sleep = wait + WAIT_MARGIN + self.dispatcher.jitter(wait / 10);
+        let sleep = wait + WAIT_MARGIN + jitter(wait / 10);
         if wait > settings.max_wait || sleep >= self.remaining() {
             return Err(DispatchError::QuotaExhausted {
                 model: model.to_string(),
@@ -295,6 +301,9 @@ impl Life<'_> {
         let Ok(_place) = self.dispatcher.waiters().try_acquire() else {
             return Err(DispatchError::TooManyWaiting);
         };
+        let metrics = self.dispatcher.metrics();
+        metrics.waits.inc();
+        let _waiting = Gauged::new(&metrics.waiters);
         self.dispatcher.account_freed(sleep).await;
         Ok(())
     }
@@ -303,4 +312,21 @@ impl Life<'_> {
 /// The pause before an account is tried again: doubling from `retryBaseMs` to `retryMaxMs`.
 fn pause(settings: &DispatchConfig, repeats: u32) -> Duration {
     settings.retry_base.saturating_mul(1 << repeats.min(16)).min(settings.retry_max)
+}
+
+/// Between nothing and `most`, at most a second: requests that wait for one reset do not return together.
+fn jitter(most: Duration) -> Duration {
+    let most = most.min(Duration::from_secs(1));
+    getrandom::u32().map_or(Duration::ZERO, |random| most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
+}
+
+/// The metric label of an admission.
+fn decision_label(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Granted(grant) => grant.tier.as_str(),
+        Decision::Wait(_) => "wait",
+        Decision::Empty => "empty",
+        Decision::NoEnabled => "no_enabled",
+        Decision::AllInvalid(_) => "all_invalid",
+    }
 }

@@ -12,6 +12,7 @@ use crate::format::{KnownSignatures, Remembered, SignatureKey};
 use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::keys::{SigKey, SigKind};
+use crate::telemetry::metrics::Metrics;
 
 /// Tries to write a signature while the store is away, and the pause between them.
 const TRIES: u32 = 20;
@@ -42,12 +43,19 @@ pub(super) struct Memory {
     client_key: Arc<str>,
     ttl: Duration,
     tasks: TaskTracker,
+    metrics: Arc<Metrics>,
     writing: Vec<JoinHandle<()>>,
 }
 
 impl Memory {
-    pub(super) fn new(store: Store, client_key: Arc<str>, ttl: Duration, tasks: TaskTracker) -> Self {
-        Self { store, client_key, ttl, tasks, writing: Vec::new() }
+    pub(super) fn new(
+        store: Store,
+        client_key: Arc<str>,
+        ttl: Duration,
+        tasks: TaskTracker,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { store, client_key, ttl, tasks, metrics, writing: Vec::new() }
     }
 
     /// Begins to write what `converter` has learnt since the last call.
@@ -57,8 +65,12 @@ impl Memory {
             return;
         }
         let entries: Vec<_> = learned.into_iter().map(|learned| self.entry(learned)).collect();
-        let (store, ttl) = (self.store.clone(), self.ttl);
-        self.writing.push(self.tasks.spawn(async move { write(&store, &entries, ttl).await }));
+        let (store, ttl, metrics) = (self.store.clone(), self.ttl, Arc::clone(&self.metrics));
+        self.writing.push(self.tasks.spawn(async move {
+            if !write(&store, &entries, ttl).await {
+                metrics.signature_put_failures.inc();
+            }
+        }));
     }
 
     /// Waits until everything learnt is written, at most `limit`; what is not then goes on by itself.
@@ -87,16 +99,18 @@ impl Memory {
     }
 }
 
-async fn write(store: &Store, entries: &[(SigKey, String)], ttl: Duration) {
+/// Whether the store took the entries.
+async fn write(store: &Store, entries: &[(SigKey, String)], ttl: Duration) -> bool {
     for _ in 0..TRIES {
         match store.put_signatures(entries, ttl).await {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(StoreError::Unavailable { .. }) => tokio::time::sleep(PAUSE).await,
             Err(error) => {
                 tracing::error!(%error, "signatures were refused by the store");
-                return;
+                return false;
             }
         }
     }
     tracing::warn!(signatures = entries.len(), "signatures are lost: the store was away too long");
+    false
 }

@@ -33,7 +33,7 @@ pub(crate) async fn exchange(
 ) -> Response {
     let request_id = request_id(&state.clock);
     let path = request.uri().path().to_owned();
-    let mut line = Line::new(&state.clock, &request, &path, &request_id);
+    let mut line = Line::new(&state, &request, &path, &request_id);
     let cross_origin = cors::Request::of(&request, &path, state.keys.is_open());
 
     let response = if cross_origin.is_preflight() {
@@ -72,7 +72,7 @@ fn request_id(clock: &Clock) -> RequestId {
 /// One line of the request log. Written when the response head is ready; a request that its client gave
 /// up before that is written as 499.
 struct Line {
-    clock: Clock,
+    state: Arc<AppState>,
     began: Instant,
     method: Method,
     route: String,
@@ -83,11 +83,11 @@ struct Line {
 }
 
 impl Line {
-    fn new(clock: &Clock, request: &Request, path: &str, request_id: &RequestId) -> Self {
+    fn new(state: &Arc<AppState>, request: &Request, path: &str, request_id: &RequestId) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
         Self {
-            clock: clock.clone(),
-            began: clock.instant(),
+            state: Arc::clone(state),
+            began: state.clock.instant(),
             method: request.method().clone(),
             route: route.to_owned(),
             quiet: is_quiet(route, path, request.method()),
@@ -109,7 +109,9 @@ impl Line {
             400.. => Level::WARN,
             _ => Level::INFO,
         };
-        let ms = self.clock.instant().duration_since(self.began).as_millis();
+        let took = self.state.clock.instant().duration_since(self.began);
+        self.state.gateway.observed(&self.route, status, took);
+        let ms = took.as_millis();
         macro_rules! write_at {
             ($level:expr) => {
                 tracing::event!(

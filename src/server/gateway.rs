@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -55,6 +56,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// What the start page shows.
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>>;
+
+    /// Notes one finished exchange: the matched route, never the raw path.
+    fn observed(&self, _route: &str, _status: u16, _took: Duration) {}
 
     /// The metrics in Prometheus text format, version 0.0.4.
     fn metrics(&self) -> String;

@@ -122,6 +122,25 @@ pub fn status_class(status: u16) -> &'static str {
     }
 }
 
+/// One more in a gauge for as long as it lives.
+#[derive(Debug)]
+pub struct Gauged(IntGauge);
+
+impl Gauged {
+    /// Adds one to `gauge` now and takes it away on drop.
+    #[must_use]
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Gauged {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
     /// Counts one finished HTTP request. `route` is the matched pattern, never the raw path.
     pub fn http_request(&self, route: &str, status: u16, took: Duration) {

@@ -31,7 +31,9 @@ impl<'a> MessagesRequest<'a> {
         for text in self.system_texts(false) {
             feed(&mut hash, 's', text);
         }
-        if let Some(first) = self.messages.iter().find(|message| message.role == Role::User && !message.instruction) {
+        if let Some(first) =
+            self.messages.iter().find(|message| message.role == Role::User && !message.instruction)
+        {
             match &first.content {
                 Content::Text(text) => feed(&mut hash, 't', text),
                 Content::Blocks(blocks) => {

@@ -17,8 +17,7 @@ use super::{Limits, Listeners, Shutdown};
 use crate::config::ServerConfig;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountView, ExportedAccount, Gateway, ImportEntry, ImportReport, Incoming, MessagesReply, ModelEntry,
-    Status,
+    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -71,6 +70,10 @@ impl Gateway for Streaming {
         async { Ok(Vec::new()) }.boxed()
     }
 
+    fn aliases(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, ApiError>> {
+        async { Ok(vec![("opus".to_owned(), "claude-a".to_owned())]) }.boxed()
+    }
+
     fn health(&self, _refresh: bool) -> BoxFuture<'_, Result<Value, ApiError>> {
         async { Ok(Value::Null) }.boxed()
     }
@@ -79,7 +82,7 @@ impl Gateway for Streaming {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn import_accounts(&self, _entries: Vec<ImportEntry>) -> BoxFuture<'_, Result<ImportReport, ApiError>> {
+    fn import_accounts(&self, _document: Bytes) -> BoxFuture<'_, Result<ImportReport, ApiError>> {
         async { Ok(ImportReport::default()) }.boxed()
     }
 

@@ -9,14 +9,15 @@ use futures_util::{FutureExt, StreamExt, stream};
 use http::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::account::import;
 use crate::anthropic::error::ErrorKind;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::server::drain::Drain;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountCounts, AccountView, ExportedAccount, Gateway, ImportEntry, ImportReport, Incoming, MessagesReply,
-    ModelEntry, ModelLimit, Status, StoreMode,
+    AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
+    MessagesReply, ModelEntry, ModelLimit, Status, StoreMode,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -72,6 +73,10 @@ impl Gateway for Fake {
         async move { Ok(models) }.boxed()
     }
 
+    fn aliases(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, ApiError>> {
+        async { Ok(vec![("opus".to_owned(), "claude-a".to_owned())]) }.boxed()
+    }
+
     fn health(&self, refresh: bool) -> BoxFuture<'_, Result<Value, ApiError>> {
         let health = json!({
             "status": "ok", "counts": { "total": 1 }, "accounts": [{ "email": "a@b" }], "refresh": refresh,
@@ -97,9 +102,19 @@ impl Gateway for Fake {
         async move { Ok(vec![account]) }.boxed()
     }
 
-    fn import_accounts(&self, entries: Vec<ImportEntry>) -> BoxFuture<'_, Result<ImportReport, ApiError>> {
-        let added = entries.into_iter().map(|entry| entry.email).collect();
-        async move { Ok(ImportReport { added, ..ImportReport::default() }) }.boxed()
+    fn import_accounts(&self, document: Bytes) -> BoxFuture<'_, Result<ImportReport, ApiError>> {
+        async move {
+            let read = import::parse(&document).map_err(|error| ApiError::invalid(error.to_string()))?;
+            let failed = read.1.into_iter();
+            Ok(ImportReport {
+                added: read.0.into_iter().map(|entry| entry.email).collect(),
+                failed: failed
+                    .map(|entry| ImportFailure { email: entry.email, reason: entry.reason })
+                    .collect(),
+                ..ImportReport::default()
+            })
+        }
+        .boxed()
     }
 
     fn remove_account<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {
