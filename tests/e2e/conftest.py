@@ -155,3 +155,11 @@ def nothing_is_refused(simulator):
     before = len(simulator.refusals())
     yield
     assert simulator.refusals()[before:] == []
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """One grey pixel: a PNG in base64."""
+    return (
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB3UNq9AAAAABJRU5ErkJggg=="
+    )

@@ -23,6 +23,7 @@ const WEATHER = {
 };
 const PNG =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB3UNq9AAAAABJRU5ErkJggg==";
+const PDF = Buffer.from("%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").toString("base64");
 
 for (const model of MODELS) {
   test(`create: ${model}`, async () => {
@@ -66,8 +67,8 @@ for (const model of MODELS) {
     assert.match(text(second), /7 degrees/);
   });
 
-  test(`image: ${model}`, async () => {
-    const source = { type: "base64", media_type: "image/png", data: PNG };
+  test(`image and document: ${model}`, async () => {
+    const base64 = (media_type, data) => ({ type: "base64", media_type, data });
     const message = await client.messages.create({
       model,
       max_tokens: 2000,
@@ -75,13 +76,14 @@ for (const model of MODELS) {
         {
           role: "user",
           content: [
-            { type: "image", source },
+            { type: "image", source: base64("image/png", PNG) },
+            { type: "document", source: base64("application/pdf", PDF) },
             { type: "text", text: "What do you see?" },
           ],
         },
       ],
     });
-    assert.match(text(message), /image\/png/);
+    assert.match(text(message), /image\/png, application\/pdf/);
   });
 }
 
