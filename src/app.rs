@@ -17,10 +17,21 @@ use crate::server::state::AppState;
 
 pub use parts::Application;
 
+/// Where a gateway listens, with the ports that the system chose.
+pub struct Listening {
+    /// The model API and the console.
+    pub url: String,
+    /// Metrics and probes, when they have a listener.
+    pub metrics_url: Option<String>,
+}
+
 /// Runs the gateway until SIGTERM or ctrl-c, then drains and returns.
 ///
-/// `ready` is called once with the address it listens on, after the store has answered.
-pub async fn serve(config: Config, ready: impl FnOnce(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// `ready` is called once with the addresses it listens on, after the store has answered.
+pub async fn serve(
+    config: Config,
+    ready: impl FnOnce(&Listening) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let clock = Clock::system();
     let application = Application::open(&config, clock.clone())?;
     let control = config.store.control_socket();
@@ -34,7 +45,8 @@ pub async fn serve(config: Config, ready: impl FnOnce(&str) -> anyhow::Result<()
     if config.server.api_keys.is_empty() && !address.ip().is_loopback() {
         tracing::warn!(%address, "/v1 is open to everybody who reaches this address: set API_KEY");
     }
-    ready(&format!("http://{address}"))?;
+    let metrics_url = listeners.metrics_addr().map(|metrics| format!("http://{metrics}"));
+    ready(&Listening { url: format!("http://{address}"), metrics_url })?;
     listeners.serve(&state, Shutdown::from(&config.server)).await;
     drop(state);
     background.finish(application, &drain).await;

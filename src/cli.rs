@@ -30,9 +30,12 @@ pub async fn run(cli: Cli) -> Exit {
     }
 }
 
-/// One line that a script waits for: the address, also where the system chose the port.
-fn announce(url: &str) -> anyhow::Result<()> {
-    let ready = serde_json::json!({ "url": url, "version": env!("CARGO_PKG_VERSION") });
+/// One line that a script waits for: the addresses, also where the system chose the ports.
+fn announce(listening: &app::Listening) -> anyhow::Result<()> {
+    let mut ready = serde_json::json!({ "url": listening.url, "version": env!("CARGO_PKG_VERSION") });
+    if let Some(metrics) = &listening.metrics_url {
+        ready["metricsUrl"] = metrics.as_str().into();
+    }
     Ok(output::line(&ready.to_string())?)
 }
 

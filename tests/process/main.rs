@@ -1,0 +1,14 @@
+//! Tests of the built programs: gateway and simulator as processes, on free ports and directories of their own.
+#![cfg(all(test, unix))]
+
+mod access;
+mod accounts;
+mod cases;
+mod durability;
+mod gateway;
+mod http;
+mod lifecycle;
+mod malformed;
+mod secrets;
+mod simulator;
+mod start;
