@@ -5,5 +5,6 @@ pub mod catalogue;
 pub mod directory;
 pub mod import;
 pub mod lease;
+pub mod pool;
 pub mod settlement;
 pub mod survey;

@@ -49,6 +49,6 @@ pub async fn serve(
     ready(&Listening { url: format!("http://{address}"), metrics_url })?;
     listeners.serve(&state, Shutdown::from(&config.server)).await;
     drop(state);
-    background.finish(application).await;
+    background.finish(application, &drain).await;
     Ok(())
 }

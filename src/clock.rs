@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 /// A source of time, cheap to clone.
 #[derive(Clone)]
@@ -56,6 +57,13 @@ impl Clock {
             now.fetch_add(ms, Ordering::Relaxed);
         }
     }
+}
+
+/// A random time between nothing and `most`, so that those who wait for the same moment do not return together.
+/// Nothing when the system gives no randomness.
+#[must_use]
+pub fn jitter(most: Duration) -> Duration {
+    getrandom::u32().map_or(Duration::ZERO, |random| most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }
 
 impl Default for Clock {

@@ -18,7 +18,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -26,26 +25,23 @@ use self::error::DispatchError;
 use self::signatures::Memory;
 use crate::account::alias::{self, Resolution};
 use crate::account::catalogue::{Catalogue, Model};
+use crate::account::pool::{Grant, Pool, StoreError};
 use crate::account::settlement::{Asker, Settlements};
 use crate::account::survey::Survey;
 use crate::anthropic::request::MessagesRequest;
-use crate::auth::tokens::{AccessToken, StoredToken, TokenError, TokenRequest, Tokens};
-use crate::auth::vault::Sealed;
+use crate::auth::tokens::AccessToken;
 use crate::clock::Clock;
 use crate::cloudcode::{Client, Failure, FailureClass};
 use crate::config::{DispatchConfig, ModelsConfig};
 use crate::format::stream::MessageIds;
 use crate::format::{self, ToolCache};
 use crate::google::model::ModelId;
-use crate::store::Store;
-use crate::store::host::StoreError;
-use crate::store::ident::{AccountId, Generation};
-use crate::store::ops::PoolEvent;
-use crate::store::ops::admit::{Grant, TokenState};
 use crate::telemetry::metrics::Metrics;
 
 /// How long a request waits for the first survey of a pool whose models are not known yet.
 const FIRST_SURVEY: Duration = Duration::from_secs(10);
+/// Longest model id, in bytes.
+const LONGEST_MODEL: usize = 256;
 /// How long a request waits for an account's project before it goes on with the default one.
 const PROJECT_WAIT: Duration = Duration::from_secs(15);
 /// Pauses between tries while the store is away.
@@ -81,10 +77,6 @@ pub struct Settings {
     pub conversion: format::Options,
     /// Silence after which a stream gets a `ping`.
     pub keepalive: Duration,
-    /// Life of a lease between renewals.
-    pub lease_ttl: Duration,
-    /// How long a signature is remembered after its last use.
-    pub signature_ttl: Duration,
     /// How long a request waits for a store that is away.
     pub outage_grace: Duration,
     /// The project of accounts for which none can be found.
@@ -95,12 +87,10 @@ pub struct Settings {
 pub struct Parts {
     /// Settings.
     pub settings: Settings,
-    /// Shared state.
-    pub store: Store,
+    /// Accounts, tokens, signatures.
+    pub pool: Pool,
     /// The upstream.
     pub client: Client,
-    /// Access tokens.
-    pub tokens: Tokens,
     /// The pool's models.
     pub catalogue: Catalogue,
     /// Rounds over the accounts.
@@ -146,6 +136,10 @@ impl Dispatcher {
 
     /// The upstream model for a requested one. A pool whose models nobody has asked for yet is surveyed first.
     pub async fn resolve(&self, requested: Option<&str>) -> Result<Resolution, DispatchError> {
+        // Ids become part of keys and records.
+        if requested.is_some_and(|id| id.len() > LONGEST_MODEL || id.chars().any(char::is_control)) {
+            return Err(DispatchError::ModelInvalid);
+        }
         let models = &self.parts.settings.models;
         let mut offered = self.offered().await?;
         if offered.is_empty() {
@@ -185,8 +179,8 @@ impl Dispatcher {
         &self.parts.settings
     }
 
-    fn store(&self) -> &Store {
-        &self.parts.store
+    fn pool(&self) -> &Pool {
+        &self.parts.pool
     }
 
     fn upstream(&self) -> &Client {
@@ -218,9 +212,8 @@ impl Dispatcher {
     }
 
     fn memory(&self, asker: &Asker) -> Memory {
-        let client_key = Arc::clone(&asker.client_key);
-        let (store, tasks) = (self.parts.store.clone(), self.parts.tasks.clone());
-        Memory::new(store, client_key, self.settings().signature_ttl, tasks, Arc::clone(&self.parts.metrics))
+        let (pool, tasks) = (self.parts.pool.clone(), self.parts.tasks.clone());
+        Memory::new(pool, Arc::clone(&asker.client_key), tasks, Arc::clone(&self.parts.metrics))
     }
 
     /// Ids for one answer. Should the system have no randomness, they come from the time: ids only have to
@@ -235,33 +228,6 @@ impl Dispatcher {
 
     fn observe(&self, failure: &Failure) {
         self.metrics().upstream_attempts.with_label_values(&[class_label(&failure.class)]).inc();
-    }
-
-    /// The tokens this process holds, so that admission does not send them again.
-    fn known_tokens(&self) -> Vec<(AccountId, Generation)> {
-        let known = self.parts.tokens.known_generations().into_iter();
-        known
-            .filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation))))
-            .collect()
-    }
-
-    /// The granted account's access token.
-    async fn token(&self, grant: &Grant) -> Result<AccessToken, TokenError> {
-        let admitted = match &grant.token {
-            TokenState::Sent { generation, ttl, sealed } => Some(StoredToken {
-                sealed: Sealed::from_text(sealed.clone()),
-                generation: generation.0,
-                remaining: *ttl,
-            }),
-            TokenState::Missing | TokenState::Held { .. } => None,
-        };
-        self.parts.tokens.access_token(&token_request(grant, admitted)).await
-    }
-
-    /// A token newer than `refused`, which the upstream did not take.
-    async fn fresh_token(&self, grant: &Grant, refused: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.parts.tokens.refused(grant.account.as_str(), refused.generation).await?;
-        self.parts.tokens.access_token(&token_request(grant, None)).await
     }
 
     /// The project to name in calls. One that is not known yet is looked for, but not for long.
@@ -300,36 +266,6 @@ impl Dispatcher {
                 }
             }
         }
-    }
-
-    /// Waits for `limit`, or until an account or limit changes.
-    async fn account_freed(&self, limit: Duration) {
-        let mut events = self.parts.store.subscribe();
-        let channel = self.parts.store.keys().channel();
-        let freed = async {
-            loop {
-                match events.recv().await {
-                    Ok(event) => {
-                        let news = PoolEvent::parse(&channel, &event);
-                        if matches!(news, Some(PoolEvent::Account(_) | PoolEvent::Settings)) {
-                            return;
-                        }
-                    }
-                    Err(RecvError::Lagged(_)) => return,
-                    Err(RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(limit, freed).await;
-    }
-}
-
-fn token_request(grant: &Grant, admitted: Option<StoredToken>) -> TokenRequest {
-    TokenRequest {
-        account: grant.account.as_str().to_owned(),
-        source: grant.source,
-        credential_version: grant.credential.0,
-        admitted,
     }
 }
 

@@ -4,6 +4,7 @@
 //! Rounds alternate between relay and gateway, so that whatever else the machine does hits both; what is
 //! printed are ratios of medians with their spread. Absolute figures belong to the machine they were taken on.
 
+mod bodies;
 mod body;
 mod load;
 mod process;
@@ -17,6 +18,11 @@ use anyhow::Result;
 use self::load::{Load, Target};
 use self::process::{Child, Setup};
 use self::report::{Case, Report, Sample};
+
+// The gateway's allocator, since the relay runs from this binary.
+#[cfg(unix)]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Keep-alive connections of the client.
 const CONNECTIONS: usize = 16;

@@ -36,7 +36,7 @@ impl Child {
                 continue;
             }
             let ready: Value = serde_json::from_str(&line)?;
-            let url = ready["url"].as_str().or(ready["base_url"].as_str()).context("no address")?.to_owned();
+            let url = ready["url"].as_str().or(ready["baseUrl"].as_str()).context("no address")?.to_owned();
             let address = url.trim_start_matches("http://").parse()?;
             return Ok(Self { process, address, url, ready_after: begun.elapsed() });
         }

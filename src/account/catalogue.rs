@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::host::StoreError;
+use crate::telemetry::metrics::Metrics;
 
 /// How long a replica goes by its own copy (spec `dispatch.md` §9.7).
 const LOCAL_LIFE: Duration = Duration::from_mins(1);
@@ -35,6 +36,7 @@ pub struct Catalogue(Arc<Shared>);
 struct Shared {
     store: Store,
     clock: Clock,
+    metrics: Arc<Metrics>,
     local: ArcSwapOption<Local>,
 }
 
@@ -47,8 +49,8 @@ struct Local {
 impl Catalogue {
     /// The catalogue kept in `store`.
     #[must_use]
-    pub fn new(store: Store, clock: Clock) -> Self {
-        Self(Arc::new(Shared { store, clock, local: ArcSwapOption::empty() }))
+    pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Shared { store, clock, metrics, local: ArcSwapOption::empty() }))
     }
 
     /// All models, sorted by id; empty while nobody has surveyed the pool.
@@ -100,6 +102,7 @@ impl Catalogue {
         // A list of an unknown layout is as good as none: the next survey writes it anew.
         let models: Vec<Model> =
             stored.and_then(|stored| serde_json::from_str(&stored.text).ok()).unwrap_or_default();
+        self.0.metrics.set_models(models.iter().map(|model| model.id.as_str()));
         let ids = models.iter().map(|model| model.id.clone()).collect();
         Ok(Local { models: Arc::new(models), ids: Arc::new(ids), read: self.0.clock.instant() })
     }

@@ -56,7 +56,7 @@ pub enum DocumentError {
         column: usize,
     },
     /// JSON, but neither of the two forms.
-    #[error("accounts must be a non-empty array: either the whole document or its \"accounts\" field")]
+    #[error("accounts must be a non-empty array")]
     Shape,
 }
 

@@ -151,6 +151,8 @@ pub struct Attempt {
     arrived: tokio::time::Instant,
     tokens: Tokens,
     received: bool,
+    /// Whether its end is the request's, should it be dropped.
+    last: bool,
     ended: bool,
 }
 
@@ -186,6 +188,7 @@ impl Settlements {
             arrived: asker.arrived,
             tokens: Tokens::default(),
             received: false,
+            last: true,
             ended: false,
         }
     }
@@ -217,13 +220,19 @@ impl Attempt {
         &self.facts.account
     }
 
+    /// The request goes on with another attempt; what this one means is said later by [`Attempt::rotate`].
+    pub fn shelve(&mut self) {
+        self.last = false;
+    }
+
     /// Ends the attempt while the request goes on with another one: applied before this returns, so that the
     /// next admission anywhere knows it. When the store is away it is queued like any other.
     pub async fn rotate(mut self, outcome: Outcome) {
         let ended = self.end(outcome, false);
-        if let Err(error) = settle(&self.settlements.store, &ended).await {
-            tracing::debug!(%error, "settlement is queued");
-            self.settlements.enqueue(ended);
+        let mut unsettled = Unsettled { settlements: &self.settlements, ended: Some(ended.clone()) };
+        match settle(&self.settlements.store, &ended).await {
+            Ok(()) => unsettled.ended = None,
+            Err(error) => tracing::debug!(%error, "settlement is queued"),
         }
     }
 
@@ -251,10 +260,24 @@ impl Attempt {
     }
 }
 
+/// Queues a settlement that was not carried out, also when its request is dropped in the middle of it.
+struct Unsettled<'s> {
+    settlements: &'s Settlements,
+    ended: Option<Ended>,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            self.settlements.enqueue(ended);
+        }
+    }
+}
+
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended {
-            let ended = self.end(Outcome::Cancelled, true);
+            let ended = self.end(Outcome::Cancelled, self.last);
             self.settlements.enqueue(ended);
         }
     }
@@ -302,7 +325,7 @@ async fn settle(store: &Store, ended: &Ended) -> Result<(), StoreError> {
         })
         .await?;
     if settlement.invalidated {
-        tracing::warn!(account.id = %facts.account, outcome = ?ended.outcome, "account needs its owner");
+        tracing::warn!(account.id = %facts.account, outcome = ended.outcome.name(), "account needs its owner");
     }
     Ok(())
 }

@@ -4,20 +4,23 @@
 //! One replica at a time does a round, elected by a lock; the results are in the store for all. A round also
 //! finishes what an import leaves open: an account without a project is onboarded here, off any request's path.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use futures_util::stream::{self, StreamExt as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::catalogue::{Catalogue, Model};
 use super::directory::Directory;
 use super::settlement::outcome_of;
 use crate::auth::tokens::{AccessToken, TokenRequest, Tokens};
-use crate::clock::Clock;
+use crate::clock::{Clock, jitter};
 use crate::cloudcode::models::{ModelInfo, fetch};
 use crate::cloudcode::project::discover;
 use crate::cloudcode::{Client, Failure};
@@ -32,8 +35,10 @@ use crate::store::ops::settle::Outcome;
 
 /// Between two rounds; up to a tenth more at random, so that replicas do not ask for the lock together.
 const INTERVAL: Duration = Duration::from_mins(5);
-/// After a round that found nothing, and while another replica holds the lock at start.
+/// After a round that found nothing, and the least time between two rounds.
 const SOON: Duration = Duration::from_secs(5);
+/// How long an account for which no project was found is left alone.
+const PROJECT_PAUSE: Duration = Duration::from_mins(5);
 /// How long a round may take before another replica may begin one.
 const LOCK: Duration = Duration::from_mins(2);
 /// Accounts asked at once.
@@ -54,8 +59,19 @@ struct Parts {
     clock: Clock,
     owner: OwnerId,
     accounts: AtomicU32,
+    projects: Mutex<HashMap<AccountId, Search>>,
     wanted: Notify,
-    done: Notify,
+    /// Rounds begun, and rounds ended.
+    begun: AtomicU64,
+    ended: watch::Sender<u64>,
+}
+
+/// The search for an account's project.
+enum Search {
+    /// Under way: everybody waits for the same answer.
+    Flight(Shared<BoxFuture<'static, Option<String>>>),
+    /// It found none; not repeated before this.
+    Pause(Instant),
 }
 
 /// What a survey needs.
@@ -89,8 +105,10 @@ impl Survey {
             clock: parts.clock,
             owner: parts.owner,
             accounts: AtomicU32::new(0),
+            projects: Mutex::default(),
             wanted: Notify::new(),
-            done: Notify::new(),
+            begun: AtomicU64::new(0),
+            ended: watch::Sender::new(0),
         }))
     }
 
@@ -105,17 +123,26 @@ impl Survey {
         self.0.wanted.notify_one();
     }
 
-    /// Waits until the next round is over, at most `limit`.
+    /// Waits until a round that begins after this call is over, at most `limit`.
     pub async fn completed_within(&self, limit: Duration) {
-        let done = self.0.done.notified();
+        let mut ended = self.0.ended.subscribe();
+        let wanted = self.0.begun.load(Ordering::SeqCst) + 1;
         self.request();
-        let _ = tokio::time::timeout(limit, done).await;
+        // The caller looks at the catalogue either way.
+        let _ = tokio::time::timeout(limit, ended.wait_for(|ended| *ended >= wanted)).await;
     }
 
     /// Surveys until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let mut earliest = self.0.clock.instant();
         loop {
-            let pause = match self.round().await {
+            let round = self.0.begun.fetch_add(1, Ordering::SeqCst) + 1;
+            let outcome = tokio::select! {
+                () = stop.cancelled() => return,
+                outcome = self.round() => outcome,
+            };
+            self.0.ended.send_replace(round);
+            let pause = match outcome {
                 Ok(true) => INTERVAL + jitter(INTERVAL / 10),
                 Ok(false) => SOON + jitter(SOON),
                 Err(error) => {
@@ -123,12 +150,18 @@ impl Survey {
                     SOON + jitter(SOON)
                 }
             };
-            self.0.done.notify_waiters();
+            let next = async {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // The first request after a while is served at once, a stream of them in measured steps.
+                    () = self.0.wanted.notified() => tokio::time::sleep_until(earliest).await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.0.wanted.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = next => {}
             }
+            earliest = self.0.clock.instant() + SOON;
         }
     }
 
@@ -141,6 +174,14 @@ impl Survey {
         let Lock::Taken = parts.store.try_lock(WORK, &parts.owner, LOCK).await? else {
             return Ok(!parts.catalogue.models().await?.is_empty());
         };
+        let visited = self.visit(accounts).await;
+        parts.store.unlock(WORK, &parts.owner).await?;
+        visited
+    }
+
+    /// Asks every usable account and writes what they offer. True when there are models.
+    async fn visit(&self, accounts: Vec<AccountView>) -> Result<bool, StoreError> {
+        let parts = &self.0;
         let visits = accounts
             .into_iter()
             .filter(|account| account.enabled && account.invalid.is_none())
@@ -154,7 +195,6 @@ impl Survey {
             let merged = if complete { models } else { self.with_earlier(models).await? };
             parts.catalogue.put(merged).await?;
         }
-        parts.store.unlock(WORK, &parts.owner).await?;
         Ok(known)
     }
 
@@ -209,8 +249,45 @@ impl Survey {
         }
     }
 
-    /// Finds the account's project, onboarding it when it has none, and stores both project and tier.
+    /// The account's project: found once for all who ask, and not looked for again soon where there is none.
     pub async fn project(&self, account: &AccountId, token: &AccessToken) -> Option<String> {
+        let flight = {
+            let mut projects = self.projects();
+            match projects.get(account) {
+                Some(Search::Flight(flight)) => flight.clone(),
+                Some(Search::Pause(until)) if *until > self.0.clock.instant() => return None,
+                _ => {
+                    let (survey, id, token) = (self.clone(), account.clone(), token.clone());
+                    let search = async move {
+                        let found = survey.search(&id, &token).await;
+                        survey.arrived(&id, found.is_some());
+                        found
+                    };
+                    let flight = search.boxed().shared();
+                    projects.insert(account.clone(), Search::Flight(flight.clone()));
+                    flight
+                }
+            }
+        };
+        flight.await
+    }
+
+    fn arrived(&self, account: &AccountId, found: bool) {
+        let mut projects = self.projects();
+        if found {
+            projects.remove(account);
+        } else {
+            projects.insert(account.clone(), Search::Pause(self.0.clock.instant() + PROJECT_PAUSE));
+        }
+    }
+
+    fn projects(&self) -> MutexGuard<'_, HashMap<AccountId, Search>> {
+        // Each change is a single step.
+        self.0.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the upstream for the project, onboarding the account when it has none, and stores project and tier.
+    async fn search(&self, account: &AccountId, token: &AccessToken) -> Option<String> {
         let found = match discover(&self.0.client, &token.secret, None).await {
             Ok(found) => found,
             Err(failure) => {
@@ -258,8 +335,4 @@ fn quota(model: &ModelInfo) -> ModelQuota {
         fraction: model.remaining_fraction,
         reset: model.reset_time.clone(),
     }
-}
-
-fn jitter(most: Duration) -> Duration {
-    getrandom::u32().map_or(Duration::ZERO, |random| most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }

@@ -2,6 +2,7 @@
 //! gateway's own API, so that a command prints the same either way.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use crate::account::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::gateway::{ImportFailure, ImportReport};
+use crate::telemetry::metrics::Metrics;
 use crate::webui::accounts::{imported, listed};
 
 /// Adds or renews the accounts of a document.
@@ -29,7 +31,7 @@ pub async fn import(config: &Config, document: Value) -> anyhow::Result<Value> {
 pub async fn list(config: &Config) -> anyhow::Result<Value> {
     let clock = Clock::system();
     let opened = Opened::new(config, &clock, None)?;
-    let models = Catalogue::new(opened.store.clone(), clock.clone()).ids().await?;
+    let models = catalogue(&opened, clock.clone())?.ids().await?;
     let now_ms = clock.epoch_ms();
     let accounts: Vec<_> =
         opened.directory.list(&models).await?.iter().map(|account| view(account, now_ms)).collect();
@@ -40,7 +42,7 @@ pub async fn list(config: &Config) -> anyhow::Result<Value> {
 pub async fn remove(config: &Config, email: &str) -> anyhow::Result<Value> {
     let clock = Clock::system();
     let opened = Opened::new(config, &clock, None)?;
-    let models = Catalogue::new(opened.store.clone(), clock).ids().await?;
+    let models = catalogue(&opened, clock)?.ids().await?;
     anyhow::ensure!(opened.directory.remove(email, &models).await?, "Account {email} not found");
     Ok(json!({ "status": "ok", "message": format!("Account {email} removed") }))
 }
@@ -51,4 +53,8 @@ pub async fn export(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Re
     opened.host.export(&mut *out)?;
     out.flush()?;
     std::future::ready(Ok(())).await
+}
+
+fn catalogue(opened: &Opened, clock: Clock) -> anyhow::Result<Catalogue> {
+    Ok(Catalogue::new(opened.store.clone(), clock, Arc::new(Metrics::new()?)))
 }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,6 +12,7 @@ use super::metered::Metered;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
 use crate::account::lease::Leases;
+use crate::account::pool::Pool;
 use crate::account::settlement::{SettlementWorker, Settlements};
 use crate::account::survey::{Survey, SurveyParts};
 use crate::auth::oauth::OAuth;
@@ -23,6 +23,7 @@ use crate::cloudcode::{Client, http};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts, Settings};
 use crate::format::{Options, ToolCache};
+use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedHost;
@@ -35,8 +36,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Converted tool declarations kept; a client sends the same ones turn after turn.
 const TOOL_SETS: usize = 64;
-/// How long the last settlements may take when the process ends.
-const LAST_SETTLEMENTS: Duration = Duration::from_secs(10);
+/// How long background tasks, and then the last settlements, may take when the process ends.
+const LAST_WORK: Duration = Duration::from_secs(10);
 
 /// The store, opened: what both a serving gateway and an offline command need.
 pub(super) struct Opened {
@@ -77,6 +78,7 @@ pub struct Application {
     survey: Survey,
     catalogue: Catalogue,
     leases: Leases,
+    tokens: Tokens,
     store: Store,
     lease_ttl: Duration,
     worker: Mutex<Option<SettlementWorker>>,
@@ -105,7 +107,7 @@ impl Application {
             clock.clone(),
             tasks.clone(),
         );
-        let catalogue = Catalogue::new(store.clone(), clock.clone());
+        let catalogue = Catalogue::new(store.clone(), clock.clone(), Arc::clone(&metrics));
         let survey = Survey::new(SurveyParts {
             store: store.clone(),
             directory: opened.directory.clone(),
@@ -119,9 +121,13 @@ impl Application {
             Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
         let dispatcher = Dispatcher::new(Parts {
             settings: settings(config),
-            store: store.clone(),
+            pool: Pool::new(
+                store.clone(),
+                tokens.clone(),
+                config.store.lease_ttl,
+                config.store.signature_ttl,
+            ),
             client,
-            tokens,
             catalogue: catalogue.clone(),
             survey: survey.clone(),
             settlements,
@@ -149,6 +155,7 @@ impl Application {
             survey,
             catalogue,
             leases,
+            tokens,
             store,
             lease_ttl: config.store.lease_ttl,
             worker: Mutex::new(Some(worker)),
@@ -176,6 +183,7 @@ impl Application {
             self.store.clone(),
             self.survey.clone(),
             self.catalogue.clone(),
+            self.tokens.clone(),
             self.stop.clone(),
         ));
         Ok(Background { settlements })
@@ -183,28 +191,38 @@ impl Application {
 }
 
 impl Background {
-    /// Ends the background work: running tasks finish, then the last settlements are written.
-    pub(super) async fn finish(self, application: Application) {
+    /// Ends the background work: running tasks finish, then the last settlements are written. A second signal
+    /// ends the patience of both.
+    pub(super) async fn finish(self, application: Application, drain: &Drain) {
         application.stop.cancel();
         application.tasks.close();
-        let until = application.gateway.clock.instant() + LAST_SETTLEMENTS;
-        if tokio::time::timeout_at(until, application.tasks.wait()).await.is_err() {
+        if !patiently(application.tasks.wait(), drain).await {
             tracing::warn!("background work did not end in time");
         }
         // The queue closes with the last sender.
         drop(application);
-        self.settlements_until(until).await;
-    }
-
-    async fn settlements_until(self, until: Instant) {
-        if tokio::time::timeout_at(until, self.settlements.wait()).await.is_err() {
+        if !patiently(self.settlements.wait(), drain).await {
             tracing::warn!("the last settlements were not written; their leases lapse by themselves");
         }
     }
 }
 
+/// Whether `work` ended within the time that the end of a process may take.
+async fn patiently(work: impl Future<Output = ()>, drain: &Drain) -> bool {
+    tokio::select! {
+        ended = tokio::time::timeout(LAST_WORK, work) => ended.is_ok(),
+        () = drain.was_cut() => false,
+    }
+}
+
 /// What other processes and commands change becomes known here.
-async fn follow_events(store: Store, survey: Survey, catalogue: Catalogue, stop: CancellationToken) {
+async fn follow_events(
+    store: Store,
+    survey: Survey,
+    catalogue: Catalogue,
+    tokens: Tokens,
+    stop: CancellationToken,
+) {
     use tokio::sync::broadcast::error::RecvError;
     let channel = store.keys().channel();
     let mut events = store.subscribe();
@@ -215,7 +233,11 @@ async fn follow_events(store: Store, survey: Survey, catalogue: Catalogue, stop:
         };
         match event {
             Ok(event) => match PoolEvent::parse(&channel, &event) {
-                Some(PoolEvent::Account(_)) => survey.request(),
+                Some(PoolEvent::Account(id)) => {
+                    // Removed, or signed in anew.
+                    tokens.forget(id.as_str());
+                    survey.request();
+                }
                 Some(PoolEvent::Models) => catalogue.forget(),
                 _ => {}
             },
@@ -241,8 +263,6 @@ fn settings(config: &Config) -> Settings {
             user_agent_field: config.upstream.client_name.clone(),
         },
         keepalive: config.server.stream_keepalive,
-        lease_ttl: config.store.lease_ttl,
-        signature_ttl: config.store.signature_ttl,
         outage_grace: config.store.outage_grace,
         default_project: config.upstream.default_project.clone(),
     }

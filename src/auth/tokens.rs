@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::oauth::{Minted, OAuth};
 use super::vault::{Sealed, Vault, VaultError};
-use crate::clock::Clock;
+use crate::clock::{Clock, jitter};
 use crate::store::ident::Source;
 use crate::store::ops::tokens::RefreshFailure;
 
@@ -396,11 +396,6 @@ fn owner() -> Result<String, TokenError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|_| VaultError::Seal)?;
     Ok(u128::from_ne_bytes(bytes).to_string())
-}
-
-/// Between nothing and `most`; nothing when the system gives no randomness.
-fn jitter(most: Duration) -> Duration {
-    getrandom::u32().map_or(Duration::ZERO, |random| most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }
 
 #[cfg(test)]

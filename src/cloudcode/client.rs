@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::HeaderMap;
 use reqwest::{Response, Url};
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::classify::{classify, classify_stream_error};
 use super::failure::{Failure, FailureClass, TransportKind};
@@ -208,6 +208,7 @@ impl Client {
             clock: shared.clock.clone(),
             idle_timeout: shared.idle_timeout,
             response,
+            waiting_since: None,
             _lane: lane,
         };
         if response.response.status().is_success() {
@@ -279,14 +280,20 @@ pub struct UpstreamResponse {
     received: Instant,
     clock: Clock,
     idle_timeout: Duration,
+    /// Since when a piece has been waited for, over calls whose future was dropped.
+    waiting_since: Option<Instant>,
     _lane: LaneUse,
 }
 
 impl UpstreamResponse {
     /// The next piece of the body, decompressed; `None` at its proper end. Silence longer than
-    /// `upstream.idleTimeoutMs` is a failure.
+    /// `upstream.idleTimeoutMs` is a failure. Cancel safe: a dropped call loses no bytes, and its waiting counts.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        timed(self.idle_timeout, self.response.chunk()).await?.map_err(|error| transport_error(&error))
+        let since = *self.waiting_since.get_or_insert_with(|| self.clock.instant());
+        let chunk = timeout_at(since + self.idle_timeout, self.response.chunk()).await;
+        self.waiting_since = None;
+        let chunk = chunk.map_err(|_| transport(TransportKind::Timeout))?;
+        chunk.map_err(|error| transport_error(&error))
     }
 
     /// The whole body; more than `limit` bytes are a failure.

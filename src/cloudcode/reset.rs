@@ -10,8 +10,8 @@ use http::header::{DATE, RETRY_AFTER};
 
 use super::google_error::GoogleError;
 
-/// No wait is believed beyond this.
-pub const MAX_RESET: Duration = Duration::from_hours(24);
+/// No wait is believed beyond this: longer than the longest quota window, which is a week.
+pub const MAX_RESET: Duration = Duration::from_hours(8 * 24);
 
 /// Numbers above this cannot be epoch seconds of this age and are epoch milliseconds.
 const EPOCH_SECONDS_LIMIT: i64 = 100_000_000_000;

@@ -11,6 +11,7 @@ use super::live::Live;
 use super::policy::{self, Step};
 use super::reading::{Progress, Reading};
 use super::run::{Budget, Ended, Life};
+use crate::account::pool::{Grant, Source};
 use crate::account::settlement::{Attempt, Outcome, Tokens, outcome_of};
 use crate::anthropic::usage::Usage;
 use crate::auth::tokens::TokenError;
@@ -18,12 +19,14 @@ use crate::cloudcode::{Failure, FailureClass, Method, TransportKind, UpstreamCal
 use crate::format::request::Converted;
 use crate::format::stream::{MessageIds, MessageSink, Sink, SseSink, StreamConverter, no_answer, refusal};
 use crate::google::model::ModelId;
-use crate::store::ops::admit::Grant;
 use crate::telemetry::metrics::Gauged;
 
 /// How long the end of an answer waits for the store to take its signatures (`design.md` §1, invariant 6);
 /// after that the write goes on by itself.
 pub(super) const SIGNATURE_WAIT: Duration = Duration::from_millis(250);
+
+/// What a client is told to wait where the upstream named no reset.
+const UNKNOWN_RESET: Duration = Duration::from_secs(30);
 
 /// An upstream answer that has begun: from here on nothing can be retried.
 enum Begun {
@@ -43,11 +46,14 @@ impl Life<'_> {
         converted: &Converted,
         budget: &mut Budget,
     ) -> Ended {
-        let mut token = match self.dispatcher.token(grant).await {
-            Ok(token) => token,
-            Err(error) => return without_token(error, attempt).await,
+        let mut token = match self.in_time(self.dispatcher.pool().token(grant)).await {
+            Some(Ok(token)) => token,
+            Some(Err(error)) => return without_token(model, error, attempt).await,
+            None => return late(attempt),
         };
-        let project = self.dispatcher.project(grant, &token).await;
+        let Some(project) = self.in_time(self.dispatcher.project(grant, &token)).await else {
+            return late(attempt);
+        };
         let request_id = format!("agent-{}", uuid::Uuid::now_v7());
         loop {
             budget.history.calls += 1;
@@ -61,10 +67,15 @@ impl Life<'_> {
             };
             let failure = match self.call(&call, converted).await {
                 Ok(begun) => return Ended::Answered(self.reply(model, begun, attempt).await),
-                Err(failure) => failure,
+                Err(Stopped::Late) => return late(attempt),
+                Err(Stopped::Failed(failure)) => failure,
             };
             budget.limits.remaining = self.remaining();
-            let step = policy::next(&budget.history, &failure, &budget.limits);
+            let mut step = policy::next(&budget.history, &failure, &budget.limits);
+            if step == Step::RefreshToken && grant.source == Source::Manual {
+                // A fixed token does not get fresher.
+                step = Step::NextAccount;
+            }
             self.dispatcher.observe(&failure);
             tracing::debug!(
                 account.id = %grant.account, model.name = %model, class = ?failure.class, status = failure.status,
@@ -74,24 +85,54 @@ impl Life<'_> {
             match step {
                 Step::RetrySame { after } => tokio::time::sleep(after).await,
                 Step::NextEndpoint => {}
-                Step::RefreshToken => match self.dispatcher.fresh_token(grant, &token).await {
-                    Ok(fresh) => token = fresh,
-                    Err(error) => return without_token(error, attempt).await,
-                },
+                Step::RefreshToken => {
+                    match self.in_time(self.dispatcher.pool().fresh_token(grant, &token)).await {
+                        Some(Ok(fresh)) => token = fresh,
+                        Some(Err(error)) => return without_token(model, error, attempt).await,
+                        None => return late(attempt),
+                    }
+                }
                 Step::NextAccount => {
-                    attempt.rotate(outcome_of(&failure)).await;
-                    return Ended::Rotate(failure);
+                    let verdict = outcome_of(&failure);
+                    let error = self.refused(model, failure);
+                    if verdict == Outcome::Failure {
+                        return Ended::Suspect(Box::new(attempt), verdict, error);
+                    }
+                    attempt.rotate(verdict).await;
+                    return Ended::Rotate(error);
                 }
                 Step::AnswerEmpty => return Ended::Answered(self.stand_in(model, attempt, Outcome::Empty)),
                 Step::AnswerRefusal => {
                     return Ended::Answered(self.stand_in(model, attempt, Outcome::Blocked));
                 }
                 Step::Fail => {
-                    attempt.finish(outcome_of(&failure));
-                    return Ended::Failed(DispatchError::Upstream { model: model.to_string(), failure });
+                    // Nobody answered, so nobody is to blame for what gave no reason.
+                    let verdict = match outcome_of(&failure) {
+                        Outcome::Failure => Outcome::Released,
+                        verdict => verdict,
+                    };
+                    attempt.finish(verdict);
+                    return Ended::Failed(self.refused(model, failure));
                 }
             }
         }
+    }
+
+    /// What the client is told of a failure.
+    fn refused(&self, model: &ModelId, failure: Failure) -> DispatchError {
+        match failure.class {
+            FailureClass::RateLimited { .. } => DispatchError::QuotaExhausted {
+                model: model.to_string(),
+                reset: failure.reset.unwrap_or(UNKNOWN_RESET),
+                status: self.dispatcher.settings().dispatch.quota_exhausted_status,
+            },
+            _ => DispatchError::Upstream { model: model.to_string(), failure },
+        }
+    }
+
+    /// `None` when the request's deadline passes first.
+    async fn in_time<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.deadline, future).await.ok()
     }
 
     /// The plain method returns no thoughts and no events (spec `conversion.md` §7.6).
@@ -101,7 +142,7 @@ impl Life<'_> {
 
     /// One call, read as far as it can still be retried: to the first event for a client that streams, to the
     /// end for one that does not. The deadline covers the time to the first event.
-    async fn call(&self, call: &UpstreamCall<'_>, converted: &Converted) -> Result<Begun, Failure> {
+    async fn call(&self, call: &UpstreamCall<'_>, converted: &Converted) -> Result<Begun, Stopped> {
         let opening = async {
             let sent = self.dispatcher.clock().instant();
             let response = self.dispatcher.upstream().send(call).await?;
@@ -111,24 +152,22 @@ impl Life<'_> {
                 let mut sink = SseSink::new();
                 let mut reading = self.reading(call, response, converted);
                 let progress = until_begun(&mut reading, &mut sink).await?;
-                Ok((reading, Either::Events(sink), progress))
+                Ok::<_, Failure>((reading, Either::Events(sink), progress))
             } else {
                 let mut sink = MessageSink::new();
-                let mut reading = self.reading(call, response, converted);
+                let mut reading = self.reading(call, response, converted).bounded();
                 let progress = until_begun(&mut reading, &mut sink).await?;
                 Ok((reading, Either::Message(sink), progress))
             }
         };
-        let late = Err(broken(TransportKind::Timeout));
-        let (mut reading, sink, mut progress) =
-            tokio::time::timeout_at(self.deadline, opening).await.unwrap_or(late)?;
+        let (mut reading, sink, mut progress) = self.in_time(opening).await.ok_or(Stopped::Late)??;
         match sink {
             Either::Events(sink) => Ok(Begun::Stream { reading, sink, progress }),
             Either::Message(mut sink) => {
                 while progress == Progress::Open {
                     progress = reading.advance(&mut sink).await?;
                 }
-                let body = sink.into_body().ok_or_else(|| broken(TransportKind::Protocol))?;
+                let body = sink.into_body().ok_or(broken(TransportKind::Protocol))?;
                 Ok(Begun::Whole { reading, body })
             }
         }
@@ -136,8 +175,8 @@ impl Life<'_> {
 
     fn reading(&self, call: &UpstreamCall<'_>, response: UpstreamResponse, converted: &Converted) -> Reading {
         let names = Arc::clone(&converted.names);
-        let converter = StreamConverter::new(call.model.clone(), names, self.dispatcher.message_ids());
-        Reading::new(response, converter, call.method == Method::Generate)
+        let answer = StreamConverter::new(call.model.clone(), names, self.dispatcher.message_ids());
+        Reading::new(response, answer, call.method == Method::Generate)
     }
 
     async fn reply(&self, model: &ModelId, begun: Begun, mut attempt: Attempt) -> Reply {
@@ -151,14 +190,16 @@ impl Life<'_> {
             Begun::Stream { reading, sink, progress } => {
                 let keepalive = self.dispatcher.settings().keepalive;
                 let model = Arc::from(model.as_str());
+                let clock = self.dispatcher.clock().clone();
                 let counted = Gauged::new(&self.dispatcher.metrics().streams);
-                let live = Live { reading, attempt, memory, sink, keepalive, model, _counted: counted };
+                let live =
+                    Live { reading, attempt, memory, sink, keepalive, model, clock, _counted: counted };
                 Reply::Stream(live.into_frames(progress))
             }
             Begun::Whole { mut reading, body } => {
                 memory.learn(reading.converter());
-                memory.settled_within(SIGNATURE_WAIT).await;
                 attempt.consumed(tokens(reading.converter().usage()));
+                memory.settled_within(SIGNATURE_WAIT).await;
                 attempt.finish(Outcome::Success);
                 Reply::Message(body)
             }
@@ -202,37 +243,52 @@ async fn until_begun(reading: &mut Reading, sink: &mut impl Sink) -> Result<Prog
     }
 }
 
+/// Why a call gave no answer.
+enum Stopped {
+    /// It failed.
+    Failed(Failure),
+    /// The request's own deadline passed: no fault of the account.
+    Late,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+fn late(attempt: Attempt) -> Ended {
+    attempt.finish(Outcome::Released);
+    Ended::Failed(DispatchError::DeadlineExceeded)
+}
+
 /// What a missing token means for the account and the request.
-async fn without_token(error: TokenError, attempt: Attempt) -> Ended {
-    let failure = |class| Failure { class, status: None, reset: None, message: None };
-    match error {
+async fn without_token(model: &ModelId, error: TokenError, attempt: Attempt) -> Ended {
+    let upstream = |class| DispatchError::Upstream {
+        model: model.to_string(),
+        failure: Failure { class, status: None, reset: None, message: None },
+    };
+    let (outcome, told) = match &error {
         TokenError::NotConfigured { .. } | TokenError::Misconfigured => {
-            attempt.finish(Outcome::Cancelled);
-            Ended::Failed(DispatchError::Credentials(error.to_string()))
+            (Outcome::Released, DispatchError::Credentials(error.to_string()))
         }
-        TokenError::Revoked => {
-            attempt.rotate(Outcome::Revoked).await;
-            Ended::Rotate(failure(FailureClass::CredentialRevoked))
-        }
-        TokenError::Changed => {
-            attempt.rotate(Outcome::Cancelled).await;
-            Ended::Rotate(failure(FailureClass::Unauthorized))
-        }
+        TokenError::Revoked => (Outcome::Revoked, upstream(FailureClass::CredentialRevoked)),
+        TokenError::Changed => (Outcome::Released, upstream(FailureClass::Unauthorized)),
         TokenError::Transient { .. } => {
-            attempt.rotate(Outcome::Failure).await;
-            Ended::Rotate(broken(TransportKind::Connect))
+            (Outcome::Released, upstream(FailureClass::Transport { kind: TransportKind::Connect }))
         }
         TokenError::SourceUnsupported { .. } | TokenError::Vault(_) => {
             tracing::error!(account.id = %attempt.account(), %error, "the account's credential cannot be used");
-            attempt.rotate(Outcome::Failure).await;
-            Ended::Rotate(failure(FailureClass::Unauthorized))
+            (Outcome::Released, upstream(FailureClass::Unauthorized))
         }
-        TokenError::Store(error) => {
-            tracing::warn!(%error, "no token: the store failed");
-            attempt.finish(Outcome::Cancelled);
-            Ended::Failed(DispatchError::StoreUnavailable)
+        TokenError::Store(fault) => {
+            tracing::warn!(error = %fault, "no token: the store failed");
+            attempt.finish(Outcome::Released);
+            return Ended::Failed(DispatchError::StoreUnavailable);
         }
-    }
+    };
+    attempt.rotate(outcome).await;
+    Ended::Rotate(told)
 }
 
 /// The answer's usage as settlement counts it.

@@ -24,6 +24,9 @@ pub enum DispatchError {
     /// The request names no model and there is no `defaultModel`.
     #[error("model: required, and no default model is configured")]
     ModelMissing,
+    /// What the request names cannot be a model.
+    #[error("model: expected a model id of at most 256 printable characters")]
+    ModelInvalid,
     /// The pool offers neither the model nor an alias of it.
     #[error("Invalid model: {0}. Use /v1/models to see available models.")]
     ModelUnknown(String),
@@ -95,7 +98,7 @@ impl DispatchError {
         let hopeless = |status, kind| Answer { should_retry: Some(false), ..answer(status, kind) };
         let after = |seconds, status, kind| Answer { retry_after: Some(seconds), ..answer(status, kind) };
         match self {
-            Self::Request(_) | Self::ModelMissing | Self::ModelUnknown(_) => {
+            Self::Request(_) | Self::ModelMissing | Self::ModelInvalid | Self::ModelUnknown(_) => {
                 answer(400, ErrorKind::InvalidRequest)
             }
             Self::QuotaExhausted { status: 400, .. } => answer(400, ErrorKind::InvalidRequest),

@@ -15,6 +15,7 @@ use super::reading::{Progress, Reading};
 use super::signatures::Memory;
 use crate::account::settlement::{Attempt, Outcome, outcome_of};
 use crate::anthropic::event::{error_frame, ping_frame};
+use crate::clock::Clock;
 use crate::format::stream::SseSink;
 use crate::telemetry::metrics::Gauged;
 
@@ -26,6 +27,7 @@ pub(super) struct Live {
     pub(super) sink: SseSink,
     pub(super) keepalive: Duration,
     pub(super) model: Arc<str>,
+    pub(super) clock: Clock,
     pub(super) _counted: Gauged,
 }
 
@@ -41,9 +43,12 @@ impl Live {
     pub(super) fn into_frames(self, progress: Progress) -> BoxStream<'static, Bytes> {
         unfold(State::Begun(Box::new(self), progress), |state| async move {
             match state {
-                State::Begun(live, Progress::Complete) => Some(live.complete().await),
+                State::Begun(mut live, Progress::Complete) => {
+                    live.note();
+                    Some(live.complete().await)
+                }
                 State::Begun(mut live, Progress::Open) => {
-                    live.memory.learn(live.reading.converter());
+                    live.note();
                     let frames = live.sink.take();
                     Some((frames, State::Open(live)))
                 }
@@ -56,12 +61,14 @@ impl Live {
 
     /// Frames for the next bytes of the upstream, or a ping after a silence.
     async fn next(mut self: Box<Self>) -> (Bytes, State) {
+        // What counts is the client's silence: bytes that yield no event do not end it.
+        let silence = self.clock.instant() + self.keepalive;
         loop {
-            let advanced = tokio::time::timeout(self.keepalive, self.reading.advance(&mut self.sink)).await;
+            let advanced = tokio::time::timeout_at(silence, self.reading.advance(&mut self.sink)).await;
+            self.note();
             match advanced {
                 Err(_silence) => return (ping_frame(), State::Open(self)),
                 Ok(Ok(Progress::Open)) => {
-                    self.memory.learn(self.reading.converter());
                     if !self.sink.is_empty() {
                         let frames = self.sink.take();
                         return (frames, State::Open(self));
@@ -73,7 +80,6 @@ impl Live {
                     let outcome = outcome_of(&failure);
                     let error = DispatchError::Upstream { model: self.model.to_string(), failure };
                     frames.extend_from_slice(&error_frame(error.answer().kind, &error.to_string()));
-                    self.attempt.consumed(tokens(self.reading.converter().usage()));
                     self.attempt.finish(outcome);
                     return (frames.into(), State::Done);
                 }
@@ -81,11 +87,15 @@ impl Live {
         }
     }
 
+    /// Takes down what the answer has consumed and taught so far.
+    fn note(&mut self) {
+        self.attempt.consumed(tokens(self.reading.converter().usage()));
+        self.memory.learn(self.reading.converter());
+    }
+
     /// The last frames, sent only after the signatures can be found by every replica.
     async fn complete(mut self: Box<Self>) -> (Bytes, State) {
-        self.memory.learn(self.reading.converter());
         self.memory.settled_within(SIGNATURE_WAIT).await;
-        self.attempt.consumed(tokens(self.reading.converter().usage()));
         self.attempt.finish(Outcome::Success);
         (self.sink.take(), State::Done)
     }

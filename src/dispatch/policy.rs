@@ -17,6 +17,8 @@ const SHORT_RESET_BUDGET: Duration = Duration::from_secs(3);
 const EMPTY_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 /// How many accounts may answer that they do not know the model before the client is told.
 const NOT_FOUND_ACCOUNTS: u32 = 2;
+/// How many accounts may fail without saying why: a request that would fail anywhere must not walk the whole pool.
+const FAILED_ACCOUNTS: u32 = 2;
 
 /// What the policy may spend on one request. Durations are bounds on waiting, not on the calls themselves.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub struct History {
     pub empty_answers: u32,
     /// Accounts that did not know the model.
     pub not_found_accounts: u32,
+    /// Accounts given up after a 5xx or without an answer.
+    pub failed_accounts: u32,
 }
 
 /// The next step.
@@ -115,8 +119,12 @@ impl History {
                 self.moved_endpoint = true;
                 self.endpoint = (self.endpoint + 1) % limits.endpoints.max(1);
             }
-            Step::NextAccount if failure.class == FailureClass::NotFound => self.not_found_accounts += 1,
-            Step::NextAccount | Step::AnswerEmpty | Step::AnswerRefusal | Step::Fail => {}
+            Step::NextAccount => match failure.class {
+                FailureClass::NotFound => self.not_found_accounts += 1,
+                FailureClass::Server | FailureClass::Transport { .. } => self.failed_accounts += 1,
+                _ => {}
+            },
+            Step::AnswerEmpty | Step::AnswerRefusal | Step::Fail => {}
         }
     }
 }
@@ -151,8 +159,13 @@ pub fn next(history: &History, failure: &Failure, limits: &Limits) -> Step {
         FailureClass::CredentialRevoked
         | FailureClass::Banned
         | FailureClass::VerificationRequired { .. } => another_account,
-        FailureClass::Forbidden | FailureClass::Server | FailureClass::Transport { .. } => {
-            endpoint_first(another_account)
+        FailureClass::Forbidden => endpoint_first(another_account),
+        FailureClass::Server | FailureClass::Transport { .. } => {
+            endpoint_first(if history.failed_accounts + 1 < FAILED_ACCOUNTS {
+                another_account
+            } else {
+                Step::Fail
+            })
         }
         FailureClass::NotFound => endpoint_first(if history.not_found_accounts + 1 < NOT_FOUND_ACCOUNTS {
             another_account
@@ -289,6 +302,15 @@ mod tests {
             ..History::default()
         };
         assert_eq!(next(&history, &failure(FailureClass::NotFound), &limits()), Step::Fail);
+    }
+
+    #[test]
+    fn a_request_that_fails_everywhere_does_not_walk_the_pool() {
+        let history =
+            History { attempts: 2, calls: 4, moved_endpoint: true, failed_accounts: 1, ..History::default() };
+        for class in [FailureClass::Server, FailureClass::Transport { kind: TransportKind::Reset }] {
+            assert_eq!(next(&history, &failure(class), &limits()), Step::Fail);
+        }
     }
 
     #[test]

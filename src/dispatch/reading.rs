@@ -10,11 +10,16 @@ use crate::sse::Decoder;
 /// The longest single event taken from the upstream: an inline image or a large tool call fits well.
 const LARGEST_EVENT: usize = 64 * 1024 * 1024;
 
+/// The most that is read of an answer which must be kept whole for a client that does not stream.
+const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+
 /// An answer whose body is still arriving.
 pub(super) struct Reading {
     response: UpstreamResponse,
     framing: Framing,
     converter: StreamConverter,
+    /// What may still be read; `None` without bound.
+    left: Option<usize>,
 }
 
 enum Framing {
@@ -41,7 +46,13 @@ impl Reading {
         } else {
             Framing::Events(Decoder::new(LARGEST_EVENT))
         };
-        Self { response, framing, converter }
+        Self { response, framing, converter, left: None }
+    }
+
+    /// Bounds what is read from now on, for an answer that is kept whole.
+    pub(super) fn bounded(mut self) -> Self {
+        self.left = Some(LARGEST_ANSWER);
+        self
     }
 
     /// Waits for the next bytes and turns them into events. Cancel safe: nothing is lost between calls.
@@ -50,6 +61,9 @@ impl Reading {
     pub(super) async fn advance(&mut self, out: &mut impl Sink) -> Result<Progress, Failure> {
         let bytes = self.response.chunk().await?;
         let done = bytes.is_none();
+        if let (Some(left), Some(bytes)) = (&mut self.left, &bytes) {
+            *left = left.checked_sub(bytes.len()).ok_or_else(|| broken(TransportKind::Protocol))?;
+        }
         let converted = match &mut self.framing {
             Framing::Events(decoder) => {
                 match &bytes {

@@ -1,6 +1,7 @@
 //! One request from its bytes to the first event of its answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,16 +15,16 @@ use super::policy::{History, Limits};
 use super::signatures;
 use super::{Dispatcher, Incoming, Reply};
 use crate::account::alias::Resolution;
-use crate::account::settlement::{Asker, Granted, Outcome};
+use crate::account::pool::{AccountId, Ask, Decision, Grant, LeaseId, SigKey, WaitReason};
+use crate::account::settlement::{Asker, Attempt, Granted, Outcome};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::anthropic::request::MessagesRequest;
+use crate::clock::jitter;
 use crate::cloudcode::{Failure, FailureClass};
 use crate::config::DispatchConfig;
 use crate::format::request::{Converted, convert};
 use crate::format::{KnownSignatures, signatures_wanted};
 use crate::google::model::ModelId;
-use crate::store::ident::{AccountId, LeaseId};
-use crate::store::ops::admit::{Admit, Decision, Grant};
 use crate::telemetry::metrics::Gauged;
 
 /// Added to every wait for an account, so that its limit has surely ended (spec `dispatch.md` §9.10).
@@ -32,15 +33,13 @@ const WAIT_MARGIN: Duration = Duration::from_millis(500);
 /// Answers `incoming`. A streaming reply that has been silent for the keep-alive time is begun with pings;
 /// from then on a failure is an event of the stream.
 pub(super) async fn messages(dispatcher: Dispatcher, incoming: Incoming) -> Result<Reply, DispatchError> {
-    let streaming = MessagesRequest::parse(&incoming.body).map_err(DispatchError::Request)?.stream;
     let keepalive = dispatcher.settings().keepalive;
-    let mut answer = answer(dispatcher, incoming).boxed();
-    if !streaming {
-        return answer.await;
-    }
+    let streaming = Arc::new(AtomicBool::new(false));
+    let mut answer = answer(dispatcher, incoming, Arc::clone(&streaming)).boxed();
     match tokio::time::timeout(keepalive, &mut answer).await {
         Ok(reply) => reply,
-        Err(_silence) => Ok(Reply::Stream(pinged(answer, keepalive))),
+        Err(_silence) if streaming.load(Ordering::Relaxed) => Ok(Reply::Stream(pinged(answer, keepalive))),
+        Err(_silence) => answer.await,
     }
 }
 
@@ -81,9 +80,15 @@ pub(super) struct Budget {
     pub(super) limits: Limits,
 }
 
-async fn answer(dispatcher: Dispatcher, incoming: Incoming) -> Result<Reply, DispatchError> {
+/// `streaming` is set as soon as the request is known to be a streaming one.
+async fn answer(
+    dispatcher: Dispatcher,
+    incoming: Incoming,
+    streaming: Arc<AtomicBool>,
+) -> Result<Reply, DispatchError> {
     let body = incoming.body;
     let request = MessagesRequest::parse(&body).map_err(DispatchError::Request)?;
+    streaming.store(request.stream, Ordering::Relaxed);
     dispatcher.metrics().dropped_blocks.inc_by(u64::from(request.dropped_blocks));
     let arrived = dispatcher.clock().instant();
     let mut life = Life {
@@ -96,8 +101,9 @@ async fn answer(dispatcher: Dispatcher, incoming: Incoming) -> Result<Reply, Dis
     };
     let model = life.model().await?;
     match life.run(&model).await {
-        Err(error) => match life.fallback(&model, &error).await? {
-            Some(fallback) => life.run(&fallback).await,
+        Err(error) => match life.fallback(&model, &error).await.unwrap_or_default() {
+            // What the client asked for decides what it is told.
+            Some(fallback) => life.run(&fallback).await.map_err(|_| error),
             None => Err(error),
         },
         answered => answered,
@@ -107,8 +113,10 @@ async fn answer(dispatcher: Dispatcher, incoming: Incoming) -> Result<Reply, Dis
 /// How an account attempt ended.
 pub(super) enum Ended {
     Answered(Reply),
-    /// The failure was reported; another account may answer.
-    Rotate(Failure),
+    /// Another account may answer; without one, this is what the client is told.
+    Rotate(DispatchError),
+    /// As [`Ended::Rotate`], but only an account that answers shows that the fault was this one's.
+    Suspect(Box<Attempt>, Outcome, DispatchError),
     Failed(DispatchError),
 }
 
@@ -152,22 +160,36 @@ impl Life<'_> {
         self.deadline.saturating_duration_since(self.dispatcher.clock().instant())
     }
 
-    /// Account after account until one answers.
+    /// Account after account until one answers. A request that would fail anywhere benches nobody: accounts that
+    /// failed without saying why are reported only when another one then answers.
     async fn run(&mut self, model: &ModelId) -> Result<Reply, DispatchError> {
+        let mut suspects: Vec<(Box<Attempt>, Outcome)> = Vec::new();
+        let outcome = self.walk(model, &mut suspects).await;
+        let guilty = outcome.is_ok();
+        for (attempt, verdict) in suspects {
+            attempt.rotate(if guilty { verdict } else { Outcome::Released }).await;
+        }
+        outcome
+    }
+
+    async fn walk(
+        &mut self,
+        model: &ModelId,
+        suspects: &mut Vec<(Box<Attempt>, Outcome)>,
+    ) -> Result<Reply, DispatchError> {
         let wanted = signatures_wanted(self.request, model);
         let places: Vec<_> =
             wanted.iter().map(|key| signatures::place(&self.asker.client_key, key)).collect();
         let mut converted: Option<Converted> = None;
         let mut budget = Budget { history: History::default(), limits: self.limits() };
         let mut tried: Vec<AccountId> = Vec::new();
+        let mut last: Option<DispatchError> = None;
         let mut repeats = 0_u32;
         loop {
             let lease = self.lease()?;
             let recall: &[_] = if converted.is_none() { &places } else { &[] };
-            let (grant, admitted_at_ms, values) = match self.admit(model, &lease, &tried, recall).await? {
-                Admitted::Granted(grant, at, values) => (grant, at, values),
-                Admitted::Again => continue,
-            };
+            let admitted = self.admit(model, &lease, &tried, recall, last.as_ref()).await?;
+            let Admitted::Granted(grant, admitted_at_ms, values) = admitted else { continue };
             let attempt = self.dispatcher.settlements().begin(
                 Granted {
                     account: grant.account.clone(),
@@ -192,24 +214,38 @@ impl Life<'_> {
                 }
             };
             if grant.tried {
-                // Every account has been tried: come back with growing pauses instead of hammering.
+                // Every account has been tried.
+                if let Some(error) = last.take_if(|error| !worth_repeating(error)) {
+                    attempt.finish(Outcome::Released);
+                    return Err(error);
+                }
+                // Come back with growing pauses instead of hammering.
                 let pause = pause(&self.dispatcher.settings().dispatch, repeats).min(self.remaining());
                 repeats += 1;
                 tokio::time::sleep(pause).await;
             }
             tokio::time::sleep(grant.throttle.min(self.remaining())).await;
+            if self.remaining().is_zero() {
+                attempt.finish(Outcome::Released);
+                return Err(last.unwrap_or(DispatchError::DeadlineExceeded));
+            }
             budget.history.begin_attempt();
-            match self.attempt(model, &grant, attempt, converted, &mut budget).await {
+            let error = match self.attempt(model, &grant, attempt, converted, &mut budget).await {
                 Ended::Answered(reply) => return Ok(reply),
                 Ended::Failed(error) => return Err(error),
-                Ended::Rotate(failure) => {
-                    if budget.history.attempts >= budget.limits.attempts || self.remaining().is_zero() {
-                        return Err(DispatchError::Upstream { model: model.to_string(), failure });
-                    }
-                    if !tried.contains(&grant.account) {
-                        tried.push(grant.account);
-                    }
+                Ended::Rotate(error) => error,
+                Ended::Suspect(mut attempt, verdict, error) => {
+                    attempt.shelve();
+                    suspects.push((attempt, verdict));
+                    error
                 }
+            };
+            if budget.history.attempts >= budget.limits.attempts {
+                return Err(error);
+            }
+            last = Some(error);
+            if !tried.contains(&grant.account) {
+                tried.push(grant.account);
             }
         }
     }
@@ -254,28 +290,18 @@ impl Life<'_> {
         model: &ModelId,
         lease: &LeaseId,
         tried: &[AccountId],
-        recall: &[crate::store::keys::SigKey],
+        recall: &[SigKey],
+        last: Option<&DispatchError>,
     ) -> Result<Admitted, DispatchError> {
-        let settings = self.dispatcher.settings();
-        let known = self.dispatcher.known_tokens();
-        let admit = Admit {
-            lease,
-            lease_ttl: settings.lease_ttl,
-            model: model.as_str(),
-            tried,
-            known: &known,
-            probe_after: Some(settings.dispatch.max_wait),
-        };
-        let store = self.dispatcher.store();
-        let (admission, values) = self
-            .dispatcher
-            .patiently(self.deadline, || store.admit_with_signatures(&admit, recall, settings.signature_ttl))
-            .await?;
+        let longest_wait = self.dispatcher.settings().dispatch.max_wait;
+        let ask = Ask { lease, model: model.as_str(), tried, longest_wait, recall };
+        let pool = self.dispatcher.pool();
+        let (admission, values) = self.dispatcher.patiently(self.deadline, || pool.admit(&ask)).await?;
         self.dispatcher.metrics().admissions.with_label_values(&[decision_label(&admission.decision)]).inc();
         match admission.decision {
             Decision::Granted(grant) => Ok(Admitted::Granted(grant, admission.stamp.now_ms, values)),
-            Decision::Wait(wait) => {
-                self.wait(model, wait).await?;
+            Decision::Wait { wait, reason } => {
+                self.wait(model, wait, reason, last).await?;
                 Ok(Admitted::Again)
             }
             Decision::Empty => Err(DispatchError::NoAccounts),
@@ -287,16 +313,38 @@ impl Life<'_> {
         }
     }
 
-    /// Waits for the pool when that fits the deadline; else says at once when to come back.
-    async fn wait(&self, model: &ModelId, wait: Duration) -> Result<(), DispatchError> {
+    /// Waits for the pool when the reason heals by waiting and the wait fits the deadline; else says at once what
+    /// is wrong: what this request met itself, or what keeps the account that is free first.
+    async fn wait(
+        &self,
+        model: &ModelId,
+        wait: Duration,
+        reason: WaitReason,
+        last: Option<&DispatchError>,
+    ) -> Result<(), DispatchError> {
         let settings = &self.dispatcher.settings().dispatch;
-        let sleep = wait + WAIT_MARGIN + jitter(wait / 10);
-        if wait > settings.max_wait || sleep >= self.remaining() {
-            return Err(DispatchError::QuotaExhausted {
-                model: model.to_string(),
-                reset: wait,
-                status: settings.quota_exhausted_status,
-            });
+        let sleep = wait + WAIT_MARGIN + jitter((wait / 10).min(Duration::from_secs(1)));
+        let fits = wait <= settings.max_wait && sleep < self.remaining();
+        let class = match reason {
+            WaitReason::Limited | WaitReason::Capacity if fits => None,
+            WaitReason::Limited => {
+                return Err(DispatchError::QuotaExhausted {
+                    model: model.to_string(),
+                    reset: wait,
+                    status: settings.quota_exhausted_status,
+                });
+            }
+            WaitReason::Capacity => Some(FailureClass::Capacity),
+            WaitReason::Failure => Some(FailureClass::Server),
+            WaitReason::Forbidden => Some(FailureClass::Forbidden),
+            WaitReason::Unsupported => Some(FailureClass::NotFound),
+            WaitReason::Cooling => Some(FailureClass::Unauthorized),
+        };
+        if let Some(class) = class {
+            let failure = Failure { class, status: None, reset: Some(wait), message: None };
+            return Err(last
+                .cloned()
+                .unwrap_or(DispatchError::Upstream { model: model.to_string(), failure }));
         }
         let Ok(_place) = self.dispatcher.waiters().try_acquire() else {
             return Err(DispatchError::TooManyWaiting);
@@ -304,7 +352,7 @@ impl Life<'_> {
         let metrics = self.dispatcher.metrics();
         metrics.waits.inc();
         let _waiting = Gauged::new(&metrics.waiters);
-        self.dispatcher.account_freed(sleep).await;
+        self.dispatcher.pool().changed_within(sleep).await;
         Ok(())
     }
 }
@@ -314,17 +362,26 @@ fn pause(settings: &DispatchConfig, repeats: u32) -> Duration {
     settings.retry_base.saturating_mul(1 << repeats.min(16)).min(settings.retry_max)
 }
 
-/// Between nothing and `most`, at most a second: requests that wait for one reset do not return together.
-fn jitter(most: Duration) -> Duration {
-    let most = most.min(Duration::from_secs(1));
-    getrandom::u32().map_or(Duration::ZERO, |random| most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
+/// Whether the same account may answer where it just failed with `error`.
+fn worth_repeating(error: &DispatchError) -> bool {
+    match error {
+        DispatchError::QuotaExhausted { .. } => true,
+        DispatchError::Upstream { failure, .. } => matches!(
+            failure.class,
+            FailureClass::RateLimited { .. }
+                | FailureClass::Capacity
+                | FailureClass::Server
+                | FailureClass::Transport { .. }
+        ),
+        _ => false,
+    }
 }
 
 /// The metric label of an admission.
 fn decision_label(decision: &Decision) -> &'static str {
     match decision {
         Decision::Granted(grant) => grant.tier.as_str(),
-        Decision::Wait(_) => "wait",
+        Decision::Wait { .. } => "wait",
         Decision::Empty => "empty",
         Decision::NoEnabled => "no_enabled",
         Decision::AllInvalid(_) => "all_invalid",

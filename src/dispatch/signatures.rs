@@ -7,11 +7,9 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use crate::account::pool::{Pool, SigKey, SigKind, StoreError};
 use crate::format::stream::{Learned, LearnedKind, StreamConverter};
 use crate::format::{KnownSignatures, Remembered, SignatureKey};
-use crate::store::Store;
-use crate::store::host::StoreError;
-use crate::store::keys::{SigKey, SigKind};
 use crate::telemetry::metrics::Metrics;
 
 /// Tries to write a signature while the store is away, and the pause between them.
@@ -39,23 +37,16 @@ pub(super) fn known(keys: &[SignatureKey<'_>], values: &[Option<String>]) -> Kno
 
 /// Writes what an answer teaches, beside the stream.
 pub(super) struct Memory {
-    store: Store,
+    pool: Pool,
     client_key: Arc<str>,
-    ttl: Duration,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
     writing: Vec<JoinHandle<()>>,
 }
 
 impl Memory {
-    pub(super) fn new(
-        store: Store,
-        client_key: Arc<str>,
-        ttl: Duration,
-        tasks: TaskTracker,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { store, client_key, ttl, tasks, metrics, writing: Vec::new() }
+    pub(super) fn new(pool: Pool, client_key: Arc<str>, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
+        Self { pool, client_key, tasks, metrics, writing: Vec::new() }
     }
 
     /// Begins to write what `converter` has learnt since the last call.
@@ -65,9 +56,9 @@ impl Memory {
             return;
         }
         let entries: Vec<_> = learned.into_iter().map(|learned| self.entry(learned)).collect();
-        let (store, ttl, metrics) = (self.store.clone(), self.ttl, Arc::clone(&self.metrics));
+        let (pool, metrics) = (self.pool.clone(), Arc::clone(&self.metrics));
         self.writing.push(self.tasks.spawn(async move {
-            if !write(&store, &entries, ttl).await {
+            if !write(&pool, &entries).await {
                 metrics.signature_put_failures.inc();
             }
         }));
@@ -100,9 +91,9 @@ impl Memory {
 }
 
 /// Whether the store took the entries.
-async fn write(store: &Store, entries: &[(SigKey, String)], ttl: Duration) -> bool {
+async fn write(pool: &Pool, entries: &[(SigKey, String)]) -> bool {
     for _ in 0..TRIES {
-        match store.put_signatures(entries, ttl).await {
+        match pool.remember(entries).await {
             Ok(()) => return true,
             Err(StoreError::Unavailable { .. }) => tokio::time::sleep(PAUSE).await,
             Err(error) => {

@@ -70,6 +70,7 @@ impl Sum {
             Block::Image(image) => self.image(image),
             Block::Document(document) => self.document(document),
             Block::SearchResult { texts } => texts.iter().for_each(|text| self.text(text)),
+            Block::ToolReference(name) => self.text(name),
             Block::ToolUse(call) => {
                 self.text(&call.name);
                 call.input.iter().for_each(|input| self.raw(input.raw()));
@@ -88,6 +89,7 @@ impl Sum {
             ResultItem::Text(text) => self.text(text),
             ResultItem::Image(image) => self.image(image),
             ResultItem::Document(document) => self.document(document),
+            ResultItem::ToolReference(name) => self.text(name),
             ResultItem::SearchResult(texts) => texts.iter().for_each(|text| self.text(text)),
         }
     }

@@ -179,6 +179,7 @@ impl<'r> Builder<'r, '_> {
                     turn.parts.push(Part::Text(text));
                 }
             }
+            Block::ToolReference(name) => turn.parts.push(Part::Text(result::loaded(name))),
             Block::ToolUse(call) => {
                 let signature = match self.rules.family {
                     Family::Gemini => self.rules.known.of_call(call),
@@ -232,6 +233,7 @@ impl<'r> Builder<'r, '_> {
                         ResultItem::Image(image) => self.media(&image.source, "image/jpeg", parts),
                         ResultItem::Document(inner) => self.document(inner, parts),
                         ResultItem::SearchResult(texts) => parts.push(Part::Text(result::joined(texts))),
+                        ResultItem::ToolReference(name) => parts.push(Part::Text(result::loaded(name))),
                     }
                 }
             }

@@ -57,7 +57,7 @@ impl Drain {
     }
 
     /// Resolves when patience is over.
-    pub(crate) async fn was_cut(&self) {
+    pub async fn was_cut(&self) {
         self.0.cut.cancelled().await;
     }
 }

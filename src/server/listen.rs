@@ -148,30 +148,26 @@ impl Listeners {
         let application = app(state);
         let clients = Connections::new(self.limits);
         let observers = Connections::new(self.limits);
+        #[cfg(unix)]
+        let commands = Connections::new(self.limits);
 
         let main = self.main;
         #[cfg(unix)]
         let control = self.control;
         let serving = async {
-            {
-                let accepting = async {
-                    #[cfg(unix)]
-                    tokio::join!(
-                        accept_tcp(&main, &application, &clients),
-                        accept_control(control.as_ref(), &application, &clients),
-                    );
-                    #[cfg(not(unix))]
-                    accept_tcp(&main, &application, &clients).await;
-                };
-                tokio::select! {
-                    () = accepting => {}
-                    () = drained(drain, shutdown.drain_delay) => {}
-                }
+            tokio::select! {
+                () = accept_tcp(&main, &application, &clients) => {}
+                () = drained(drain, shutdown.drain_delay) => {}
             }
             drop(main);
-            #[cfg(unix)]
-            drop(control);
             clients.close(shutdown.grace, drain).await;
+        };
+        // Commands are served as long as this process holds the store.
+        let commanding = async {
+            #[cfg(unix)]
+            accept_control(control.as_ref(), &application, &commands).await;
+            #[cfg(not(unix))]
+            pending::<()>().await;
         };
         let observing = async {
             match &self.metrics {
@@ -182,9 +178,15 @@ impl Listeners {
         tokio::select! {
             () = serving => {}
             () = observing => {}
+            () = commanding => {}
         }
         drop(self.metrics);
         observers.close(Duration::from_secs(1), drain).await;
+        #[cfg(unix)]
+        {
+            drop(control);
+            commands.close(Duration::from_secs(10), drain).await;
+        }
     }
 }
 

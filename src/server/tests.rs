@@ -348,12 +348,12 @@ async fn accounts_over_the_console_api() {
     assert_eq!(list.json()["accounts"][0]["modelRateLimits"]["m"]["resetTime"], 7);
     assert!(list.json()["accounts"][0].get("quotaThreshold").is_none());
 
-    let body = r#"{"accounts":[{"email":"new@b","refreshToken":"1//x"},{"email":"bad"}]}"#;
+    let body = r#"{"accounts":[{"email":"new@b","refreshToken":"1//x"},{"email":"bad@b"}]}"#;
     let import = call(&open, "POST /api/accounts/import", &[LOCAL, JSON], body).await.json();
     assert_eq!(import["results"]["added"], json!(["new@b"]));
     assert_eq!(
         import["results"]["failed"],
-        json!([{ "email": "bad", "reason": "Missing refresh_token or api_key" }])
+        json!([{ "email": "bad@b", "reason": "Missing refresh_token or api_key" }])
     );
     assert_eq!(import["message"], "Imported 1 accounts");
     assert_eq!(call(&open, "POST /api/accounts/import", &[LOCAL], body).await.status, 415);

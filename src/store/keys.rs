@@ -19,7 +19,7 @@
 //! | `quota` | HASH | id → quotas as fetched, for lists | ever |
 //! | `m:<model>` | HASH | id → limits, 429 count, quota of the model (`lib/limits.lua`) | 2 days after the last change |
 //! | `leases` | ZSET | `<id>/<lease>` → end: the requests in flight | swept |
-//! | `req:<lease>` | STRING | an attempt's decision, then its settlement | 15 min, 1 min when settled |
+//! | `req:<lease>` | STRING | an attempt's decision, then its settlement | 15 min |
 //! | `probe:<model>` | STRING | who probes a limited model | 15 s |
 //! | `tlock:<id>`, `tfail:<id>` | STRING | who refreshes a token; when to try again | lock time; pause + 1 min |
 //! | `lock:<work>` | STRING | who was elected | as asked |

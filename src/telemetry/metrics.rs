@@ -72,9 +72,9 @@ macro_rules! metrics {
 metrics! {
     /// HTTP requests by route pattern and status class.
     http_requests: IntCounterVec = "http_requests_total" ["route", "status"];
-    /// Time from a request's head to the end of its answer, by route pattern.
+    /// Time from a request's head to its answer's head, by route pattern; a stream goes on after that.
     http_request_seconds: HistogramVec<REQUEST_SECONDS> = "http_request_duration_seconds" ["route"];
-    /// Time from a request's head to its first event from the upstream.
+    /// Time from a request's arrival at dispatch to the first event of its answer, to its end where it is not streamed.
     first_event_seconds: Histogram<REQUEST_SECONDS> = "first_event_duration_seconds";
     /// Answers that are being streamed.
     streams: IntGauge = "streams_in_flight";

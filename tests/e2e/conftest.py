@@ -1,11 +1,12 @@
 """Starts the built gateway in front of the built simulator, once per test session, on free ports."""
 
+import contextlib
 import json
 import os
 import pathlib
 import signal
 import subprocess
-import time
+import threading
 import urllib.request
 
 import pytest
@@ -18,29 +19,14 @@ CLAUDE = "claude-opus-4-6-thinking"
 GEMINI = "gemini-3-flash"
 PLAIN = "claude-sonnet-4-6"
 
+# Nothing here may ask a proxy of the machine for the way to loopback.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 def clean_environment(**extra):
     """The variables a child needs and nothing that would configure it behind the test's back."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return kept | extra
-
-
-def http(method, url, body=None, headers=None, timeout=10):
-    data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        text = answer.read()
-        return answer.status, json.loads(text) if text else None
-
-
-def wait_until(condition, what, seconds=20):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not seen within {seconds} s: {what}")
 
 
 class Process:
@@ -52,38 +38,75 @@ class Process:
             [str(arg) for arg in args], env=env, stdout=subprocess.PIPE, stderr=self.log, cwd=log.parent
         )
 
-    def first_json_line(self):
-        for line in self.child.stdout:
-            if line.startswith(b"{"):
-                return json.loads(line)
-        raise AssertionError(f"ended before it was ready: {self.log.name}")
+    def ready(self, seconds=30):
+        """The JSON line a child prints when it serves; one that does not get there is ended."""
+        impatience = threading.Timer(seconds, self.child.kill)
+        impatience.start()
+        try:
+            line = self.child.stdout.readline()
+        finally:
+            impatience.cancel()
+        if not line:
+            self.stop()
+            raise AssertionError("not ready: " + pathlib.Path(self.log.name).read_text(errors="replace"))
+        return json.loads(line)
 
     def stop(self, seconds=20):
+        """Ends the child as a service manager would; its exit code."""
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
-        code = self.child.wait(seconds)
-        self.child.stdout.close()
-        self.log.close()
-        return code
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            return self.child.wait()
+        finally:
+            self.child.stdout.close()
+            self.log.close()
 
 
 class Simulator(Process):
-    def __init__(self, folder, *flags):
+    """The stand-in for Google's services and its control interface."""
+
+    def __init__(self, folder):
         self.accounts = folder / "accounts.json"
-        args = [BIN / "cloudcode-sim", "--port", "0", "--accounts", "3", "--write-accounts", self.accounts]
-        super().__init__([*args, *flags], clean_environment(), folder / "simulator.log")
-        self.url = self.first_json_line()["baseUrl"]
+        args = [BIN / "cloudcode-sim", "--accounts", "3", "--write-accounts", self.accounts]
+        super().__init__(args, clean_environment(), folder / "simulator.log")
+        self.url = self.ready()["baseUrl"]
 
-    def get(self, path):
-        return http("GET", self.url + path, timeout=15)[1]
+    def call(self, method, path, body=None, timeout=15):
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
+        with DIRECT.open(request, timeout=timeout) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
 
-    def post(self, path, body=None):
-        return http("POST", self.url + path, body, {"content-type": "application/json"})[1]
+    def requests(self, path="", after=0):
+        return self.call("GET", f"/sim/requests?path={path}&after={after}")
+
+    def last_request(self):
+        """The number of the newest request, to ask for those that follow."""
+        return self.call("GET", "/sim/connections")["requests"]
+
+    def refusals(self):
+        return [one["refusal"] for one in self.call("GET", "/sim/refusals")]
+
+    @contextlib.contextmanager
+    def fault(self, when, then):
+        self.call("POST", "/sim/faults", {"when": when, "then": then})
+        try:
+            yield
+        finally:
+            self.call("DELETE", "/sim/faults")
 
 
 class Gateway(Process):
-    def __init__(self, folder, simulator, **settings):
+    """The gateway with an empty data directory, its accounts imported by its own command."""
+
+    def __init__(self, folder, simulator):
         self.environment = clean_environment(
+            HOME=str(folder),
             HOST="127.0.0.1",
             PORT="0",
             METRICS_ADDR="",
@@ -94,16 +117,14 @@ class Gateway(Process):
             OAUTH_CLIENT_SECRET="test-secret",
             LOG_FORMAT="json",
             API_KEY="test-key",
-            **settings,
         )
         self.command("accounts", "import", simulator.accounts)
         super().__init__([BIN / "antigravity-proxy"], self.environment, folder / "gateway.log")
-        self.url = self.first_json_line()["url"]
+        self.url = self.ready()["url"]
 
     def command(self, *args):
-        done = subprocess.run(
-            [str(BIN / "antigravity-proxy"), *map(str, args)], env=self.environment, capture_output=True, timeout=60
-        )
+        command = [str(BIN / "antigravity-proxy"), *map(str, args)]
+        done = subprocess.run(command, env=self.environment, capture_output=True, timeout=60)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()
 
@@ -111,13 +132,34 @@ class Gateway(Process):
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory):
     child = Simulator(tmp_path_factory.mktemp("simulator"))
-    yield child
-    assert child.get("/sim/refusals") == [], "the strict simulator refused something"
-    child.stop()
+    try:
+        yield child
+    finally:
+        code = child.stop()
+    assert code == 0
 
 
 @pytest.fixture(scope="session")
 def gateway(simulator, tmp_path_factory):
     child = Gateway(tmp_path_factory.mktemp("gateway"), simulator)
-    yield child
-    assert child.stop() == 0
+    try:
+        yield child
+    finally:
+        code = child.stop()
+    assert code == 0
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_refused(simulator):
+    """No test may lead to a request that the strict simulator refuses."""
+    before = len(simulator.refusals())
+    yield
+    assert simulator.refusals()[before:] == []
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """One grey pixel: a PNG in base64."""
+    return (
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB3UNq9AAAAABJRU5ErkJggg=="
+    )

@@ -23,6 +23,7 @@ const WEATHER = {
 };
 const PNG =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB3UNq9AAAAABJRU5ErkJggg==";
+const PDF = Buffer.from("%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").toString("base64");
 
 for (const model of MODELS) {
   test(`create: ${model}`, async () => {
@@ -66,8 +67,8 @@ for (const model of MODELS) {
     assert.match(text(second), /7 degrees/);
   });
 
-  test(`image: ${model}`, async () => {
-    const source = { type: "base64", media_type: "image/png", data: PNG };
+  test(`image and document: ${model}`, async () => {
+    const base64 = (media_type, data) => ({ type: "base64", media_type, data });
     const message = await client.messages.create({
       model,
       max_tokens: 2000,
@@ -75,13 +76,14 @@ for (const model of MODELS) {
         {
           role: "user",
           content: [
-            { type: "image", source },
+            { type: "image", source: base64("image/png", PNG) },
+            { type: "document", source: base64("application/pdf", PDF) },
             { type: "text", text: "What do you see?" },
           ],
         },
       ],
     });
-    assert.match(text(message), /image\/png/);
+    assert.match(text(message), /image\/png, application\/pdf/);
   });
 }
 
@@ -105,7 +107,7 @@ test("errors are the client's own classes", async () => {
   const wrong = new Anthropic({ baseURL: GATEWAY_URL, apiKey: "wrong", maxRetries: 0 });
   const body = { model: PLAIN, max_tokens: 10, messages: [{ role: "user", content: "x" }] };
   await assert.rejects(wrong.messages.create(body), Anthropic.AuthenticationError);
-  await assert.rejects(client.messages.create({ ...body, messages: 3 }), (error) => {
+  await assert.rejects(client.messages.create({ ...body, messages: [{ role: "user", content: 3 }] }), (error) => {
     assert.ok(error instanceof Anthropic.BadRequestError);
     assert.match(error.message, /messages/);
     return true;
@@ -114,17 +116,32 @@ test("errors are the client's own classes", async () => {
 });
 
 test("aborting in mid-stream closes the upstream connection within a second", async () => {
-  await fetch(`${SIMULATOR_URL}/sim/reset-recorder`, { method: "POST" });
-  const stream = client.messages.stream({
-    model: PLAIN,
-    max_tokens: 4000,
-    messages: [{ role: "user", content: "SIM:drip please talk slowly" }],
+  const simulator = async (path, init) => {
+    const answer = await fetch(`${SIMULATOR_URL}${path}`, init);
+    assert.ok(answer.ok, `${path}: ${answer.status}`);
+    return answer.status === 204 ? null : answer.json();
+  };
+  const content = "write 900 words slowly";
+  const delivery = { mode: "paced", interval_ms: 100, chunk_chars: 10 };
+  await simulator("/sim/faults", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ when: { text: content }, then: { delivery } }),
   });
-  await new Promise((resolve) => stream.once("text", resolve));
-  const aborted = performance.now();
-  stream.abort();
-  await assert.rejects(stream.finalMessage(), Anthropic.APIUserAbortError);
-  const seen = await (await fetch(`${SIMULATOR_URL}/sim/wait?event=disconnect&timeout_ms=5000`)).json();
-  assert.equal(seen.seen, true);
-  assert.ok(performance.now() - aborted < 1000);
+  try {
+    const { disconnects } = await simulator("/sim/connections");
+    const stream = client.messages.stream({
+      model: PLAIN,
+      max_tokens: 8000,
+      messages: [{ role: "user", content }],
+    });
+    await new Promise((resolve) => stream.once("text", resolve));
+    const aborted = performance.now();
+    stream.abort();
+    await assert.rejects(stream.finalMessage(), Anthropic.APIUserAbortError);
+    await simulator(`/sim/wait?event=disconnect&at_least=${disconnects + 1}&timeout_ms=5000`);
+    assert.ok(performance.now() - aborted < 1000);
+  } finally {
+    await simulator("/sim/faults", { method: "DELETE" });
+  }
 });

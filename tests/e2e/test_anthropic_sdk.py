@@ -17,18 +17,13 @@ WEATHER = {
         "required": ["city"],
     },
 }
-# One grey pixel.
-PNG = base64.b64encode(
-    bytes.fromhex(
-        "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
-        "0000000a49444154789c6368000000820081dd436af40000000049454e44ae426082"
-    )
-).decode()
+PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").decode()
 
 
 @pytest.fixture
 def client(gateway):
-    return anthropic.Anthropic(base_url=gateway.url, api_key="test-key", max_retries=0)
+    with anthropic.Anthropic(base_url=gateway.url, api_key="test-key", max_retries=0) as client:
+        yield client
 
 
 @pytest.mark.parametrize("model", [PLAIN, CLAUDE, GEMINI])
@@ -94,21 +89,24 @@ def test_thinking_is_returned_with_its_signature_and_taken_back(client):
 
 
 @pytest.mark.parametrize("model", [PLAIN, CLAUDE, GEMINI])
-def test_images(client, model):
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+def test_images_and_documents(client, model, picture):
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": picture}}
+    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}
     message = client.messages.create(
         model=model,
         max_tokens=2000,
-        messages=[{"role": "user", "content": [image, {"type": "text", "text": "What do you see?"}]}],
+        messages=[{"role": "user", "content": [image, document, {"type": "text", "text": "What do you see?"}]}],
     )
-    assert "image/png" in "".join(block.text for block in message.content if block.type == "text")
+    text = "".join(block.text for block in message.content if block.type == "text")
+    assert "image/png" in text and "application/pdf" in text
 
 
 def test_errors_are_the_clients_own_classes(client, gateway):
-    with pytest.raises(anthropic.AuthenticationError):
-        anthropic.Anthropic(base_url=gateway.url, api_key="wrong", max_retries=0).messages.create(
-            model=PLAIN, max_tokens=10, messages=[{"role": "user", "content": "x"}]
-        )
+    with (
+        anthropic.Anthropic(base_url=gateway.url, api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(anthropic.AuthenticationError),
+    ):
+        stranger.messages.create(model=PLAIN, max_tokens=10, messages=[{"role": "user", "content": "x"}])
     with pytest.raises(anthropic.BadRequestError) as error:
         client.messages.create(model=PLAIN, max_tokens=10, messages=[{"role": "user", "content": 3}])
     assert "messages.0.content" in str(error.value)
@@ -127,14 +125,14 @@ def test_models_and_token_count(client):
 
 
 def test_aborting_a_stream_closes_the_upstream_connection(client, simulator):
-    simulator.post("/sim/reset-recorder")
-    with client.messages.stream(
-        model=PLAIN, max_tokens=4000, messages=[{"role": "user", "content": "SIM:drip please talk slowly"}]
-    ) as stream:
-        for text in stream.text_stream:
-            assert text
-            break
-    aborted = time.monotonic()
-    seen = simulator.get("/sim/wait?event=disconnect&timeout_ms=5000")
-    assert seen.get("seen") is True
-    assert time.monotonic() - aborted < 1.0
+    slow = {"delivery": {"mode": "paced", "interval_ms": 100, "chunk_chars": 10}}
+    with simulator.fault({"text": "write 900 words slowly"}, slow):
+        before = simulator.call("GET", "/sim/connections")["disconnects"]
+        with client.messages.stream(
+            model=PLAIN, max_tokens=8000, messages=[{"role": "user", "content": "write 900 words slowly"}]
+        ) as stream:
+            assert next(iter(stream.text_stream))
+        aborted = time.monotonic()
+        # Answers 408, which raises, when it is not seen in time.
+        simulator.call("GET", f"/sim/wait?event=disconnect&at_least={before + 1}&timeout_ms=5000")
+        assert time.monotonic() - aborted < 1.0

@@ -9,7 +9,7 @@ use antigravity_proxy::store::ops::PoolEvent;
 use antigravity_proxy::store::ops::accounts::{
     Change, InvalidateOutcome, PutAccount, PutOutcome, SetAccount, SetOutcome, Subscription,
 };
-use antigravity_proxy::store::ops::admit::{Decision, Renewal, Tier, TokenState};
+use antigravity_proxy::store::ops::admit::{Decision, Renewal, Tier, TokenState, WaitReason};
 use antigravity_proxy::store::ops::locks::Lock;
 use antigravity_proxy::store::ops::models::ModelQuota;
 use antigravity_proxy::store::ops::settings::{PutSettings, Scope};
@@ -151,7 +151,10 @@ async fn limits_are_only_extended() {
             (limits[0].model.as_str(), limits[0].left, limits[0].why.as_str()),
             (M, ms(590_000), "quota")
         );
-        assert_eq!(pool.admit("l4", T + 10_000).await.decision, Decision::Wait(ms(590_000)));
+        assert_eq!(
+            pool.admit("l4", T + 10_000).await.decision,
+            Decision::Wait { wait: ms(590_000), reason: WaitReason::Limited }
+        );
         // Another model of the account is not limited.
         granted(pool.admit_with("l5", T + 10_000, |admit| admit.model = "other").await);
     })
@@ -330,7 +333,7 @@ async fn one_probe_at_a_time_tests_a_long_limit() {
         };
         let Decision::Granted(grant) = probing("l1", T).await else { panic!("no probe") };
         assert_eq!((grant.account.as_str(), grant.tier), ("b", Tier::Probe));
-        assert_eq!(probing("l2", T).await, Decision::Wait(ms(600_000)));
+        assert_eq!(probing("l2", T).await, Decision::Wait { wait: ms(600_000), reason: WaitReason::Limited });
         // The prober's success lifts the limit at once.
         pool.settle("b", "l1", T + 1000, Outcome::Success).await;
         assert_eq!(pool.grant("l3", T + 1000).await.account, id("b"));
@@ -346,10 +349,10 @@ async fn one_probe_at_a_time_tests_a_long_limit() {
                 admit.tried = tried.to_vec();
             })
             .await;
-        assert!(matches!(admission.decision, Decision::Wait(_)), "an account just tried is no probe");
+        assert!(matches!(admission.decision, Decision::Wait { .. }), "an account just tried is no probe");
         assert!(matches!(probing("l6", T + 2000).await, Decision::Granted(_)));
         // Short waits are waited for.
-        assert!(matches!(probing("l7", T + 899_000).await, Decision::Wait(_)));
+        assert!(matches!(probing("l7", T + 899_000).await, Decision::Wait { .. }));
     })
     .await;
 }

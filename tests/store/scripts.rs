@@ -215,6 +215,7 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     assert!(store.heartbeat(&[attempt.clone(), lease("k")], ms(1)).await.is_err());
     assert!(store.settle(&settle).await.is_err());
     assert!(store.find_account("a@example.com").await.is_err());
+    assert!(store.get_credential(&account).await.is_err());
     assert!(store.put_account(&new_account(&account, "a@example.com")).await.is_err());
     assert!(store.remove_account(&account, &models).await.is_err());
     assert!(store.list_accounts(0, 10, &models).await.is_err());

@@ -1,7 +1,7 @@
 //! The selection and tracker vectors of spec `dispatch.md` §5.5.
 
 use antigravity_proxy::config::Strategy;
-use antigravity_proxy::store::ops::admit::{Decision, Tier};
+use antigravity_proxy::store::ops::admit::{Decision, Tier, WaitReason};
 use antigravity_proxy::store::ops::settle::{LimitKind, Outcome};
 
 use crate::harness::{M, Pool, State, T, fresh, granted, id, ms, on_every_host, reference, used};
@@ -138,7 +138,10 @@ async fn v16_waits_for_the_limit() {
             State { invalid: true, ..fresh("c") },
         ])
         .await;
-        assert_eq!(pool.admit("l1", T).await.decision, Decision::Wait(ms(1000)));
+        assert_eq!(
+            pool.admit("l1", T).await.decision,
+            Decision::Wait { wait: ms(1000), reason: WaitReason::Limited }
+        );
         assert_eq!(pool.grant("l1", T + 1000).await.account, id("a"), "equality means expired");
     })
     .await;

@@ -30,6 +30,8 @@ pub enum Block<'a> {
         /// Title, source and texts, in that order, as far as present.
         texts: Vec<JsonStr<'a>>,
     },
+    /// `tool_reference`: the tool of this name, until now deferred, may be called.
+    ToolReference(JsonStr<'a>),
     /// `tool_use`
     ToolUse(ToolUse<'a>),
     /// `tool_result`
@@ -127,6 +129,8 @@ pub enum ResultItem<'a> {
     Document(Document<'a>),
     /// `search_result`: title, source and texts.
     SearchResult(Vec<JsonStr<'a>>),
+    /// `tool_reference`: what a search for deferred tools found.
+    ToolReference(JsonStr<'a>),
 }
 
 /// A field whose meaning depends on the block's type.
@@ -147,6 +151,7 @@ struct Fields<'a> {
     signature: Option<Spot>,
     thought_signature: Option<Spot>,
     title: Option<Spot>,
+    tool_name: Option<Spot>,
     /// `text` and `thinking`, with their values when they are strings.
     text: Option<(Spot, Option<JsonStr<'a>>)>,
     thinking: Option<(Spot, Option<JsonStr<'a>>)>,
@@ -196,6 +201,7 @@ impl<'a> Block<'a> {
                 "tool_use_id" => f.tool_use_id = Some(spot(r)?),
                 "is_error" => f.is_error = Some(spot(r)?),
                 "title" => f.title = Some(spot(r)?),
+                "tool_name" => f.tool_name = Some(spot(r)?),
                 "content" => {
                     let kind = r.kind()?;
                     f.content = Some(Spot { at: r.offset(), kind });
@@ -254,6 +260,7 @@ impl<'a> Fields<'a> {
                 }
             }),
             "search_result" => Block::SearchResult { texts: self.search_result(r, dropped)? },
+            "tool_reference" => Block::ToolReference(required_string(r, "tool_name", self.tool_name)?),
             "tool_use" => Block::ToolUse(self.tool_use(r)?),
             "tool_result" => Block::ToolResult(self.tool_result(r, dropped)?),
             _ => {
@@ -411,6 +418,7 @@ fn read_result_content<'a>(r: &mut Reader<'a>) -> Read<(ResultContent<'a>, u32)>
                     Some(Block::Image(image)) => items.push(ResultItem::Image(image)),
                     Some(Block::Document(document)) => items.push(ResultItem::Document(document)),
                     Some(Block::SearchResult { texts }) => items.push(ResultItem::SearchResult(texts)),
+                    Some(Block::ToolReference(name)) => items.push(ResultItem::ToolReference(name)),
                     Some(_) => dropped += 1,
                     None => {}
                 }

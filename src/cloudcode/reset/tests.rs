@@ -43,7 +43,7 @@ fn headers() {
         (vec![("retry-after", "0")], r#""retryDelay":"3s""#, Some(3000)),
         (vec![("retry-after", "0")], "", Some(500)),
         (vec![("retry-after", "0"), ("x-ratelimit-reset", past.as_str())], "", None),
-        (vec![("retry-after", "99999999999999999")], "", Some(86_400_000)),
+        (vec![("retry-after", "99999999999999999")], "", Some(691_200_000)),
     ] {
         assert_eq!(reset(&headers, body), expected, "{headers:?} {body}");
     }
@@ -93,7 +93,7 @@ fn bodies() {
             r#"{"error":{"message":"retryDelay 9s","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3.2s"}]}}"#,
             Some(3200),
         ),
-        (r#"{"error":{"details":[{"metadata":{"quotaResetDelay":"500h"}}]}}"#, Some(86_400_000)),
+        (r#"{"error":{"details":[{"metadata":{"quotaResetDelay":"5000h"}}]}}"#, Some(691_200_000)),
     ] {
         assert_eq!(reset(&[], body), expected, "{body}");
     }

@@ -116,6 +116,7 @@ impl<'r> Builder<'r, '_> {
         match item {
             ResultItem::Text(text) => into.texts.push(Cow::Borrowed(text.raw())),
             ResultItem::SearchResult(texts) => into.texts.push(joined(texts)),
+            ResultItem::ToolReference(name) => into.texts.push(loaded(name)),
             ResultItem::Image(image) => {
                 into.images |= self.attach(&image.source, "image/jpeg", into, deferred);
             }
@@ -145,4 +146,9 @@ impl<'r> Builder<'r, '_> {
         self.media(source, default_type, deferred);
         true
     }
+}
+
+/// Tells the model what a reference to a deferred tool means: its declaration is in the request by now.
+pub(super) fn loaded<'r>(name: &JsonStr<'_>) -> Cow<'r, str> {
+    Cow::Owned(format!("The tool {} is loaded and can be called.", name.raw()))
 }

@@ -16,8 +16,8 @@ use crate::config::ServerConfig;
 use crate::server::drain::Drain;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountCounts, AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry,
-    ModelLimit, Status, StoreMode,
+    AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
+    MessagesReply, ModelEntry, ModelLimit, Status, StoreMode,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -104,10 +104,15 @@ impl Gateway for Fake {
 
     fn import_accounts(&self, document: Bytes) -> BoxFuture<'_, Result<ImportReport, ApiError>> {
         async move {
-            let (entries, _) =
-                import::parse(&document).map_err(|error| ApiError::invalid(error.to_string()))?;
-            let added = entries.into_iter().map(|entry| entry.email).collect();
-            Ok(ImportReport { added, ..ImportReport::default() })
+            let read = import::parse(&document).map_err(|error| ApiError::invalid(error.to_string()))?;
+            let failed = read.1.into_iter();
+            Ok(ImportReport {
+                added: read.0.into_iter().map(|entry| entry.email).collect(),
+                failed: failed
+                    .map(|entry| ImportFailure { email: entry.email, reason: entry.reason })
+                    .collect(),
+                ..ImportReport::default()
+            })
         }
         .boxed()
     }

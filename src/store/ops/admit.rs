@@ -44,14 +44,50 @@ pub struct Admission {
 pub enum Decision {
     /// An account, leased.
     Granted(Box<Grant>),
-    /// Every valid account is limited or cools down; the first is free after this.
-    Wait(Duration),
+    /// Every valid account is limited or cools down.
+    Wait {
+        /// Until the first is free.
+        wait: Duration,
+        /// What keeps that one.
+        reason: WaitReason,
+    },
     /// The pool has no account.
     Empty,
     /// Every account is switched off.
     NoEnabled,
     /// Every enabled account needs its owner, for these reasons.
     AllInvalid(Vec<InvalidReason>),
+}
+
+/// What keeps an account from being used for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaitReason {
+    /// A limit of the account: its quota, its rate, or one the upstream did not name.
+    Limited,
+    /// The model was overloaded.
+    Capacity,
+    /// The upstream failed again and again.
+    Failure,
+    /// The upstream forbade the model.
+    Forbidden,
+    /// The account does not know the model.
+    Unsupported,
+    /// Its token was refused.
+    Cooling,
+}
+
+impl WaitReason {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "quota" | "rate" | "unknown" | "" => Self::Limited,
+            "capacity" => Self::Capacity,
+            "failure" => Self::Failure,
+            "forbidden" => Self::Forbidden,
+            "unsupported" => Self::Unsupported,
+            "cooling" => Self::Cooling,
+            _ => return None,
+        })
+    }
 }
 
 /// A leased account.
@@ -246,7 +282,10 @@ fn admission(mut fields: Fields) -> Result<Admission, StoreError> {
     let (code, stamp) = fields.head()?;
     let decision = match code.as_str() {
         "OK" | "PROBE" => Decision::Granted(Box::new(grant(&mut fields)?)),
-        "WAIT" => Decision::Wait(fields.millis("ms to wait")?),
+        "WAIT" => Decision::Wait {
+            wait: fields.millis("ms to wait")?,
+            reason: fields.parsed("a reason", WaitReason::from_name)?,
+        },
         "EMPTY" => Decision::Empty,
         "NO_ENABLED" => Decision::NoEnabled,
         "ALL_INVALID" => Decision::AllInvalid(fields.parsed("reasons", |text| {

@@ -68,6 +68,8 @@ pub enum Outcome {
     ClientError,
     /// The client went away.
     Cancelled,
+    /// Ended for a reason that says nothing about the account.
+    Released,
     /// An answer without content.
     Empty,
     /// The prompt was refused.
@@ -152,7 +154,9 @@ pub struct Settlement {
 }
 
 impl Outcome {
-    fn name(&self) -> &'static str {
+    /// The outcome's name in scripts and logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::RateLimited { .. } => "rate_limited",
@@ -166,6 +170,7 @@ impl Outcome {
             Self::Verification { .. } => "verification",
             Self::ClientError => "client_error",
             Self::Cancelled => "cancelled",
+            Self::Released => "released",
             Self::Empty => "empty",
             Self::Blocked => "blocked",
         }

@@ -22,7 +22,8 @@
 -- ARGV[9] now: ms since the epoch, empty for the store's own time
 -- reply: {OK|PROBE, seq, now, id, credential version, project, session, tier, throttle ms, in flight, tried 0|1,
 --    source, token generation, token ms left, sealed token (empty when the caller holds it; generation 0:
---    none is fresh)} | {WAIT, seq, now, ms} | {EMPTY|NO_ENABLED, seq, now} | {ALL_INVALID, seq, now, reasons}
+--    none is fresh)} | {WAIT, seq, now, ms, why: quota, rate, unknown, capacity,
+--    failure, forbidden, unsupported or cooling} | {EMPTY|NO_ENABLED, seq, now} | {ALL_INVALID, seq, now, reasons}
 -- complexity: O(accounts + expired leases up to 64)
 -- durability: periodic
 local now = clock(ARGV[9])
@@ -84,7 +85,7 @@ if not chosen then
   end
   local most = tonumber(ARGV[8])
   if most < 0 or pool.wait <= most or not pool.probe or lock_state(KEYS[9], now) then
-    return { 'WAIT', seq, now, pool.wait }
+    return { 'WAIT', seq, now, pool.wait, pool.why }
   end
   chosen, code = pool.probe, 'PROBE'
   chosen.throttle = 0

@@ -32,14 +32,18 @@ local function change(value, kept)
   return value == '-' and '' or value
 end
 
-local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+local before = { write_account(account), a.en, a.th }
 a.en = change(ARGV[3], a.en)
 a.th = change(ARGV[4], a.th)
 account[14] = change(ARGV[5], account[14])
 account[5] = change(ARGV[6], account[5])
 account[6] = change(ARGV[7], account[6])
-if ARGV[8] ~= '' then account[9], account[11] = ARGV[8], now end
+if ARGV[8] ~= '' and ARGV[8] ~= account[9] then account[9], account[11] = ARGV[8], now end
 account[10] = change(ARGV[9], account[10])
+if write_account(account) == before[1] and a.en == before[2] and a.th == before[3] then
+  return { 'OK', current, now, tonumber(account[13]) }
+end
+local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 account[13] = tonumber(account[13]) + 1
 redis.call('HSET', KEYS[2], id, write_account(account))
 write_hot(KEYS[3], id, a)

@@ -14,7 +14,7 @@
 -- ARGV[2] lease: id of the attempt
 -- ARGV[3] cv: credential version the attempt used
 -- ARGV[4] outcome: success, rate_limited, capacity, failure, unauthorized, not_found, forbidden, revoked,
---    banned, verification, client_error, cancelled, empty, blocked
+--    banned, verification, client_error, cancelled, released, empty, blocked
 -- ARGV[5] detail: rate_limited: quota, rate or unknown; verification: address
 -- ARGV[6] ms: rate_limited: time to the reset, -1 unknown; capacity: jitter, may be negative; else 0
 -- ARGV[7] received: 1 when the client got something
@@ -141,5 +141,5 @@ if ARGV[11] ~= '' then count_usage(KEYS[9], ARGV[11], 12) end
 
 local backoff = a and math.max(0, math.max(m.rl, a.cool) - now) or 0
 local d = { 'done', id, a and 'OK' or 'GONE', seq, now, duplicate, attempt, backoff, invalidated }
-redis.call('SET', KEYS[5], table.concat(d, '\31'), 'PX', 60000)
+redis.call('SET', KEYS[5], table.concat(d, '\31'), 'PX', 900000)
 return { d[3], seq, now, duplicate, attempt, backoff, invalidated }

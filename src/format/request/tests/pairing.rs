@@ -68,7 +68,7 @@ fn neighbours_merge_with_answers_in_front() {
     assert_eq!(
         shape(&turns(&messages, "claude-sonnet-4-6")),
         [
-            "user: text q | text mind this",
+            "user: text q | text <system-reminder>\nmind this\n</system-reminder>",
             "model: text t | call a | call b",
             r#"user: answer a {"result":"1"} | answer b {"result":"2"} | text x"#,
         ]
@@ -99,6 +99,10 @@ fn every_kind_of_result_is_an_object() {
         (
             json!([{"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "c"}]}]),
             r#"{"result":"t\ns\nc"}"#,
+        ),
+        (
+            json!([{"type": "tool_reference", "tool_name": "WebFetch"}]),
+            r#"{"result":"The tool WebFetch is loaded and can be called."}"#,
         ),
         (
             json!([{"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "d"}}]),

@@ -2,13 +2,13 @@
 -- limited for the model. Accounts already tried count only when no other is usable.
 
 local SCAN = '^1|(%d+)|(%d)(%a)|(%d+)|(%d+)|(%d+)|([^|]*)|(%d+)|([^|]*)|(%d+)|([^|]*)|(%d+)|(%d+)|'
-local SCAN_MODEL = '^1|(%d+)|%d+|%a*|%d+|%d+|%d+|([^|]*)|(%d+)$'
+local SCAN_MODEL = '^1|(%d+)|%d+|(%a*)|%d+|%d+|%d+|([^|]*)|(%d+)$'
 local TIERS = { 'normal', 'quota', 'emergency', 'lastResort' }
 
 -- Everything the pass learns. `pick(...)` sees each usable account.
 local function scan_pool(hot, model, tried, now, pick)
   local pool = { total = #hot / 2, enabled = 0, valid = 0, reasons = {}, wait = nil, probe = nil, lowest = nil,
-    highest = nil }
+    highest = nil, why = '' }
   for i = 1, #hot, 2 do
     local id = hot[i]
     local seq, en, inv, n, cool, lu, h, hat, tok, tokat, th, qg, qat = string.match(hot[i + 1], SCAN)
@@ -20,12 +20,12 @@ local function scan_pool(hot, model, tried, now, pick)
       pool.enabled = pool.enabled + 1
       if inv == 'o' then
         pool.valid = pool.valid + 1
-        local free, fraction = tonumber(cool), nil
+        local free, why, fraction = tonumber(cool), 'cooling', nil
         local limits = model[id]
         if limits then
-          local rl, frac, generation = string.match(limits, SCAN_MODEL)
+          local rl, reason, frac, generation = string.match(limits, SCAN_MODEL)
           if not rl then error('model record of unknown layout') end
-          free = math.max(free, tonumber(rl))
+          if tonumber(rl) > free then free, why = tonumber(rl), reason end
           if generation == qg then fraction = tonumber(frac) end
         end
         if free <= now then
@@ -33,7 +33,7 @@ local function scan_pool(hot, model, tried, now, pick)
             tonumber(tokat), tonumber(th), fraction, tonumber(qat))
         else
           local left = free - now
-          if not pool.wait or left < pool.wait then pool.wait = left end
+          if not pool.wait or left < pool.wait then pool.wait, pool.why = left, why end
           if not tried[id] and (not pool.probe or free < pool.probe.free
               or (free == pool.probe.free and seq < pool.probe.seq)) then
             pool.probe = { id = id, seq = seq, free = free, hot = hot[i + 1] }

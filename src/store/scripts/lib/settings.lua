@@ -48,7 +48,11 @@ local function set_setting(s, name, value)
     return
   end
   local number = tonumber(value)
-  if number and number > -1e12 and number < 1e12 then s[name] = number end
+  if number and number > -1e12 and number < 1e12 then
+    -- Times are kept as whole milliseconds.
+    if string.find(name, 'Ms$') then number = math.max(0, math.floor(number)) end
+    s[name] = number
+  end
 end
 
 -- Defaults < `base` (file) < HASH (shared) < `pinned` (environment, flags); both texts are lines `name=value`.

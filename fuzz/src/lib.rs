@@ -1,0 +1,149 @@
+//! What must hold for any input, one function per fuzz target. The targets call them with what the fuzzer makes up;
+//! `tests/fuzz_corpus.rs` calls them with the files of `corpus/`, on a stable compiler.
+
+use antigravity_proxy::anthropic::request::MessagesRequest;
+use antigravity_proxy::clock::Clock;
+use antigravity_proxy::cloudcode::classify::{classify as classify_answer, classify_stream_error};
+use antigravity_proxy::format::request::convert;
+use antigravity_proxy::format::{self, KnownSignatures, Options, ToolCache, signatures_wanted};
+use antigravity_proxy::google::model::ModelId;
+use antigravity_proxy::sse::Decoder;
+use antigravity_proxy::store::embedded::EmbeddedHost;
+use antigravity_proxy::store::host::{Call, Reply, ScriptHost};
+use antigravity_proxy::store::script::Script;
+use futures_util::FutureExt as _;
+use http::HeaderMap;
+use serde_json::Value;
+
+/// However a stream is cut into reads, the decoder delivers the same payloads, none longer than its bound.
+///
+/// Input: two bytes for bound and length of a read, then the stream.
+pub fn sse_decoder(data: &[u8]) {
+    let [bound, read, stream @ ..] = data else { return };
+    let bound = 4 + usize::from(*bound) * 4;
+    let read = 1 + usize::from(*read % 64);
+    let decode = |read: usize| {
+        let mut decoder = Decoder::new(bound);
+        let mut events = Vec::new();
+        let mut drain = |decoder: &mut Decoder| {
+            while let Some(event) = decoder.next() {
+                events.push(event.map(<[u8]>::to_vec));
+            }
+        };
+        for bytes in stream.chunks(read) {
+            decoder.push(bytes);
+            drain(&mut decoder);
+        }
+        decoder.finish();
+        drain(&mut decoder);
+        events
+    };
+    let events = decode(read);
+    assert!(events.iter().flatten().all(|event| event.len() <= bound), "a payload is longer than its bound");
+    assert!(events.iter().rev().skip(1).all(Result::is_ok), "something followed an error");
+    assert_eq!(events, decode(stream.len().max(1)), "the result depends on how the stream was read");
+}
+
+/// A body that is taken gives a valid upstream document for either family, the same one each time.
+///
+/// Input: a Messages request.
+pub fn request_conversion(data: &[u8]) {
+    let Ok(request) = MessagesRequest::parse(data) else { return };
+    let _ = format::tokens::estimate(&request);
+    let _ = request.conversation_key(None);
+    let (known, options) = (KnownSignatures::new(), Options::default());
+    for model in ["claude-opus-4-6-thinking", "gemini-3.1-pro-high"] {
+        let model = ModelId::new(model);
+        let _ = signatures_wanted(&request, &model);
+        let run = |tools: &ToolCache| {
+            let converted = convert(&request, &model, &known, &options, tools).ok()?;
+            Some(converted.body.render("project", "session", "agent-0").concat())
+        };
+        let cache = ToolCache::new(1);
+        let first = run(&cache);
+        assert_eq!(first, run(&cache), "cached tools give other bytes");
+        assert_eq!(first, run(&ToolCache::new(0)), "the conversion is not repeatable");
+        if let Some(body) = first {
+            let body: Value = serde_json::from_slice(&body).expect("the upstream body is no JSON");
+            assert!(body["request"]["contents"].is_array());
+        }
+    }
+}
+
+/// A tool's schema becomes one of the upstream's subset, and converting that again changes nothing.
+///
+/// Input: a JSON schema.
+pub fn schema(data: &[u8]) {
+    let Ok(schema) = serde_json::from_slice::<Value>(data) else { return };
+    let once = format::schema::convert(&schema);
+    assert_eq!(once["type"], "OBJECT", "the root of {once} is no object");
+    check_subset(&once);
+    assert_eq!(once, format::schema::convert(&once), "converting again changed something");
+}
+
+fn check_subset(schema: &Value) {
+    const KEYS: [&str; 6] = ["type", "description", "properties", "required", "items", "enum"];
+    let members = schema.as_object().expect("a schema is an object");
+    assert!(members.keys().all(|key| KEYS.contains(&key.as_str())), "unknown keyword in {schema}");
+    if let Some(Value::Object(properties)) = members.get("properties") {
+        properties.values().for_each(check_subset);
+    }
+    if let Some(items) = members.get("items") {
+        check_subset(items);
+    }
+}
+
+/// Any answer has a class; the text kept of it is bounded.
+///
+/// Input: two bytes of status, then the body.
+pub fn classify(data: &[u8]) {
+    const NOW_MS: i64 = 1_790_000_000_000;
+    let [high, low, body @ ..] = data else { return };
+    let status = 300 + u16::from_be_bytes([*high, *low]) % 300;
+    for failure in [classify_answer(status, &HeaderMap::new(), body, NOW_MS), classify_stream_error(body, NOW_MS)] {
+        assert!(failure.message.as_ref().is_none_or(|text| text.len() <= 2048));
+        assert!(failure.status.is_some());
+    }
+}
+
+/// Runs each command of ARGV: the number of its words, then its words. Answers whatever it has to say as text, so
+/// that nested replies and errors can be compared.
+const COMMANDS: &str = "
+local at, replies = 1, {}
+while at <= #ARGV do
+    local words = tonumber(ARGV[at])
+    replies[#replies + 1] = { redis.pcall(unpack(ARGV, at + 1, at + words)) }
+    at = at + words + 1
+end
+return replies";
+
+static SCRIPT: Script = Script::periodic("commands", COMMANDS);
+
+/// Whatever is called with whatever arguments, the store answers, goes on working, and does the same twice.
+///
+/// Input: commands as lines of words.
+pub fn embedded_commands(data: &[u8]) {
+    let lines: Vec<Vec<&[u8]>> = data
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).take(64).collect())
+        .filter(|words: &Vec<_>| !words.is_empty())
+        .take(256)
+        .collect();
+    let run = || {
+        let host = EmbeddedHost::in_memory(Clock::manual(1_790_000_000_000), &[]).expect("a store opens");
+        let mut call = Call::new(&SCRIPT);
+        for words in &lines {
+            call = words.iter().fold(call.arg(words.len()), |call, word| call.arg(*word));
+        }
+        let replies = eval(&host, call);
+        let alive = ["SET", "fuzz-alive", "1"].iter().fold(Call::new(&SCRIPT).arg(3_usize), |call, word| call.arg(*word));
+        assert!(matches!(eval(&host, alive), Reply::Array(_)), "the store is broken");
+        (replies, host.dump().expect("a dump"))
+    };
+    assert_eq!(run(), run(), "the same commands had another effect");
+}
+
+fn eval(host: &EmbeddedHost, call: Call) -> Reply {
+    let answer = host.eval(vec![call]).now_or_never().expect("a store in memory answers at once");
+    answer.expect("the store answers").pop().expect("one reply per call")
+}
