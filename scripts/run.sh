@@ -2,33 +2,37 @@
 # Tries the gateway without any account: builds it, starts the Cloud Code simulator and the gateway with the
 # simulator's sample accounts, and prints how to point Claude Code at it. Ctrl-C ends both.
 #
-# PORT (default 8080) chooses the port. RELEASE=1 builds optimised (minutes instead of about one).
+# PORT (default 8080; 0 takes a free one) chooses the port. RELEASE=1 builds optimised, which takes longer.
 # Everything lives in .cache/run and starts empty each time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install-deps.sh run
 
 profile=debug
-build=(cargo build --features simulator)
+build=(cargo build --all-features --bins)
 if [ -n "${RELEASE:-}" ]; then
     profile=release
     build+=(--release)
 fi
-echo "building ($profile) ..."
-"${build[@]}" --quiet
+echo "building ($profile; minutes the first time) ..."
+"${build[@]}"
 bin=${CARGO_TARGET_DIR:-target}/$profile
 
 state=$PWD/.cache/run
 rm -rf "$state"
 mkdir -p "$state"
 chmod 700 "$state"
-echo '{}' >"$state/config.json"
 
-pids=()
+simulator=
+gateway=
 finish() {
-    trap - EXIT INT TERM
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    trap - EXIT
+    trap '' INT TERM
+    # The gateway first, so that it can tell the simulator that its calls are over.
+    for pid in $gateway $simulator; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
 }
 trap finish EXIT
 trap 'finish; exit 0' INT TERM
@@ -40,48 +44,46 @@ give_up() {
     exit 1
 }
 
-"$bin/cloudcode-sim" --port 0 --scenario default --accounts 3 --write-accounts "$state/accounts.json" \
+# ready PID FILE FIELD: the field of the JSON line that the process prints to FILE when it serves.
+ready() {
+    local value
+    for _ in $(seq 300); do
+        value=$(sed -n "s/.*\"$3\":\"\([^\"]*\)\".*/\1/p" "$2")
+        if [ -n "$value" ]; then
+            echo "$value"
+            return
+        fi
+        kill -0 "$1" 2>/dev/null || return 1
+        sleep 0.1
+    done
+    return 1
+}
+
+"$bin/cloudcode-sim" --accounts 3 --write-accounts "$state/accounts.json" \
     >"$state/simulator.out" 2>"$state/simulator.log" &
 simulator=$!
-pids+=("$simulator")
-base=
-for _ in $(seq 100); do
-    base=$(sed -n 's/.*"base_url" *: *"\([^"]*\)".*/\1/p' "$state/simulator.out" | head -n 1)
-    [ -n "$base" ] && break
-    kill -0 "$simulator" 2>/dev/null || give_up "the simulator" "$state/simulator.log"
-    sleep 0.1
-done
-[ -n "$base" ] || give_up "the simulator" "$state/simulator.log"
+base=$(ready "$simulator" "$state/simulator.out" baseUrl) || give_up "the simulator" "$state/simulator.log"
 
-export CONFIG_FILE=$state/config.json DATA_DIR=$state/data HOST=127.0.0.1 PORT=${PORT:-8080}
-export CLOUDCODE_ENDPOINTS=$base OAUTH_TOKEN_URL=$base/token OAUTH_CLIENT_ID=sample OAUTH_CLIENT_SECRET=sample
-export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
-unset API_KEY API_KEY_FILE
-"$bin/antigravity-proxy" accounts import "$state/accounts.json"
+# Only these settings: nothing of the shell's, a real account or a proxy for example, gets in.
+settings=(HOME="$state" PATH="$PATH" HOST=127.0.0.1 PORT="${PORT:-8080}" DATA_DIR="$state/data"
+    CLOUDCODE_ENDPOINTS="$base" OAUTH_TOKEN_URL="$base/token" OAUTH_CLIENT_ID=sample OAUTH_CLIENT_SECRET=sample)
+env -i "${settings[@]}" "$bin/antigravity-proxy" accounts import "$state/accounts.json"
 
-"$bin/antigravity-proxy" serve 2>"$state/gateway.log" &
+env -i "${settings[@]}" "$bin/antigravity-proxy" >"$state/gateway.out" 2>"$state/gateway.log" &
 gateway=$!
-pids+=("$gateway")
-for _ in $(seq 100); do
-    kill -0 "$gateway" 2>/dev/null || give_up "the gateway" "$state/gateway.log"
-    "$bin/antigravity-proxy" healthcheck 2>/dev/null && break
-    sleep 0.1
-done
-"$bin/antigravity-proxy" healthcheck || give_up "the gateway" "$state/gateway.log"
-# Something else may answer on that port while the gateway has already given up.
-kill -0 "$gateway" 2>/dev/null || give_up "the gateway" "$state/gateway.log"
+url=$(ready "$gateway" "$state/gateway.out" url) || give_up "the gateway" "$state/gateway.log"
 
 cat <<TEXT
 
-The gateway serves, with simulated accounts, on http://127.0.0.1:$PORT (log: .cache/run/gateway.log).
+The gateway serves simulated accounts on $url (log: .cache/run/gateway.log).
 Point Claude Code at it, in another terminal:
 
-  export ANTHROPIC_BASE_URL=http://127.0.0.1:$PORT
+  export ANTHROPIC_BASE_URL=$url
   export ANTHROPIC_AUTH_TOKEN=test
 
-Ctrl-C ends it.
+The models are simulated: ask one to run \`date\` and it uses the tool. Ctrl-C ends it.
 TEXT
 wait -n "$gateway" "$simulator" || true
-echo "a process ended; its last words:" >&2
+echo "a process ended; the last words of both:" >&2
 tail -n 5 "$state/gateway.log" "$state/simulator.log" >&2
 exit 1
