@@ -135,17 +135,7 @@ impl Life<'_> {
         model: &ModelId,
         error: &DispatchError,
     ) -> Result<Option<ModelId>, DispatchError> {
-        let exhausted = match error {
-            DispatchError::QuotaExhausted { .. } | DispatchError::DeadlineExceeded => true,
-            DispatchError::Upstream { failure, .. } => matches!(
-                failure.class,
-                FailureClass::RateLimited { .. }
-                    | FailureClass::Capacity
-                    | FailureClass::Server
-                    | FailureClass::Transport { .. }
-            ),
-            _ => false,
-        };
+        let exhausted = worth_repeating(error) || matches!(error, DispatchError::DeadlineExceeded);
         if !exhausted || self.remaining().is_zero() {
             return Ok(None);
         }
