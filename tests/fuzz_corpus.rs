@@ -3,7 +3,12 @@
 //! A crash that fuzzing found stays found: its input goes into the corpus of its target.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-#[expect(unreachable_pub, clippy::expect_used, clippy::missing_panics_doc, reason = "the library of the fuzz targets")]
+#[expect(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "the library of the fuzz targets"
+)]
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 

@@ -59,9 +59,12 @@ pub(crate) fn admission(c: &mut Criterion) {
         for strategy in [Strategy::RoundRobin, Strategy::Hybrid] {
             let mut pool = runtime.block_on(Pool::new(accounts, strategy)).unwrap();
             for part in [Part::Admit, Part::Settle] {
-                group.bench_function(BenchmarkId::new(format!("{part} {}", strategy.as_str()), accounts), |b| {
-                    b.iter_custom(|count| runtime.block_on(pool.time(part, count)).unwrap());
-                });
+                group.bench_function(
+                    BenchmarkId::new(format!("{part} {}", strategy.as_str()), accounts),
+                    |b| {
+                        b.iter_custom(|count| runtime.block_on(pool.time(part, count)).unwrap());
+                    },
+                );
             }
         }
     }

@@ -63,8 +63,18 @@ pub(crate) fn claude_code_turn(model: &str) -> Value {
 /// `length` characters of harmless prose with the line breaks and quotes that real prompts have.
 pub(crate) fn sentence(seed: usize, length: usize) -> String {
     const WORDS: [&str; 12] = [
-        "gateway", "account", "\"quoted\"", "stream", "token", "replica", "request", "limit", "signature", "model",
-        "answer", "store",
+        "gateway",
+        "account",
+        "\"quoted\"",
+        "stream",
+        "token",
+        "replica",
+        "request",
+        "limit",
+        "signature",
+        "model",
+        "answer",
+        "store",
     ];
     let mut text = String::with_capacity(length + 16);
     let mut n = seed;

@@ -100,7 +100,9 @@ pub fn classify(data: &[u8]) {
     const NOW_MS: i64 = 1_790_000_000_000;
     let [high, low, body @ ..] = data else { return };
     let status = 300 + u16::from_be_bytes([*high, *low]) % 300;
-    for failure in [classify_answer(status, &HeaderMap::new(), body, NOW_MS), classify_stream_error(body, NOW_MS)] {
+    for failure in
+        [classify_answer(status, &HeaderMap::new(), body, NOW_MS), classify_stream_error(body, NOW_MS)]
+    {
         assert!(failure.message.as_ref().is_none_or(|text| text.len() <= 2048));
         assert!(failure.status.is_some());
     }
@@ -136,7 +138,9 @@ pub fn embedded_commands(data: &[u8]) {
             call = words.iter().fold(call.arg(words.len()), |call, word| call.arg(*word));
         }
         let replies = eval(&host, call);
-        let alive = ["SET", "fuzz-alive", "1"].iter().fold(Call::new(&SCRIPT).arg(3_usize), |call, word| call.arg(*word));
+        let alive = ["SET", "fuzz-alive", "1"]
+            .iter()
+            .fold(Call::new(&SCRIPT).arg(3_usize), |call, word| call.arg(*word));
         assert!(matches!(eval(&host, alive), Reply::Array(_)), "the store is broken");
         (replies, host.dump().expect("a dump"))
     };
