@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::gateway::{Home, until};
-use crate::http;
 use crate::simulator::Simulator;
 
 fn addresses(list: &str) -> Vec<String> {

@@ -11,7 +11,7 @@ use crate::gateway::{Home, until};
 use crate::http;
 use crate::simulator::Simulator;
 
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 /// Acknowledged changes after which a round's gateway is killed.
 const CHANGES: usize = 30;
 
@@ -84,7 +84,7 @@ async fn change_by_command(home: Arc<Home>, name: String, told: Shared, stop: Ar
     }
 }
 
-/// Keeps the hot path's writes coming; returns how many requests were answered.
+/// Keeps the hot path's writes coming; counts the requests that were answered.
 async fn converse(url: String, answered: Arc<AtomicUsize>) {
     let body = http::message("reply with exactly: fine", false).to_string();
     let headers = [("content-type", "application/json")];

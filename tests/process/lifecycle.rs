@@ -50,7 +50,7 @@ impl Stream {
         read > 0
     }
 
-    async fn to_the_end(mut self) -> String {
+    async fn read_out(mut self) -> String {
         while self.more().await {}
         self.text()
     }
@@ -97,7 +97,7 @@ async fn a_drain_fails_probes_then_refuses_connections_and_lets_streams_finish()
     assert!(gateway.runs(), "the stream is still open");
     assert_eq!(ready(&gateway.metrics_url).await.status, 503);
 
-    let text = stream.to_the_end().await;
+    let text = stream.read_out().await;
     assert!(text.contains("event: message_stop"), "{text}");
     assert!(text.contains("\r\n0\r\n\r\n"), "the framing has its end: {text}");
     assert_eq!(gateway.ended(SOON).await.code(), Some(0), "{}", gateway.log.text());
@@ -116,7 +116,7 @@ async fn a_second_signal_cuts_what_is_open() {
     assert!(gateway.runs(), "one signal waits");
     gateway.terminate().await;
     assert_eq!(gateway.ended(SOON).await.code(), Some(0), "{}", gateway.log.text());
-    let text = stream.to_the_end().await;
+    let text = stream.read_out().await;
     assert!(!text.contains("message_stop"), "{text}");
     until("the upstream's connection is closed", async || {
         let counts = http::get(&format!("{}/sim/connections", simulator.url)).await.json();
@@ -135,7 +135,7 @@ async fn the_grace_ends_by_itself() {
     let stream = Stream::open(&gateway, "write 80 words for ever").await;
     gateway.terminate().await;
     assert_eq!(gateway.ended(SOON).await.code(), Some(0), "{}", gateway.log.text());
-    assert!(!stream.to_the_end().await.contains("message_stop"));
+    assert!(!stream.read_out().await.contains("message_stop"));
     // What was going on is settled or lapses; the account is as good as before.
     let gateway = home.start().await;
     let answer = gateway.ask("reply with exactly: again").await;

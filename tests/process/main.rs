@@ -1,5 +1,6 @@
 //! Tests of the built programs: gateway and simulator as processes, on free ports and directories of their own.
-#![cfg(all(test, unix))]
+#![cfg(unix)]
+#![cfg(test)]
 
 mod access;
 mod accounts;

@@ -119,12 +119,15 @@ async fn the_limit_is_a_setting() {
     }
 }
 
+/// Method, path, headers; status, kind and words of the answer.
+type Misdirected<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_routes_methods_and_framing_are_answered_in_shape() {
     let (simulator, _home, mut gateway) = served().await;
     let good = http::message("reply with exactly: no", false).to_string();
     let invalid = "invalid_request_error";
-    let cases: &[(&str, &str, &[(&str, &str)], u16, &str, &str)] = &[
+    let cases: &[Misdirected<'_>] = &[
         ("POST", "/v1/messages", &[("content-type", "text/plain")], 415, invalid, "application/json"),
         (
             "POST",
