@@ -48,6 +48,8 @@ use crate::telemetry::metrics::Metrics;
 const FIRST_SURVEY: Duration = Duration::from_secs(10);
 /// How long a request waits for an account's project before it goes on with the default one.
 const PROJECT_WAIT: Duration = Duration::from_secs(15);
+/// Accounts up to which an admission names the tokens this process holds.
+const KNOWN_TOKENS_MAX: u32 = 16;
 /// Pauses between tries while the store is away.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -242,8 +244,12 @@ impl Dispatcher {
         self.metrics().upstream_attempts.with_label_values(&[class_label(&failure.class)]).inc();
     }
 
-    /// The tokens this process holds, so that admission does not send them again.
+    /// The tokens this process holds, so that admission does not send them again; for a large pool none, since
+    /// sending one sealed token costs less than naming all that are held.
     fn known_tokens(&self) -> Vec<(AccountId, Generation)> {
+        if self.account_count() > KNOWN_TOKENS_MAX {
+            return Vec::new();
+        }
         let known = self.parts.tokens.known_generations().into_iter();
         known.filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation)))).collect()
     }

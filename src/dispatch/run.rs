@@ -1,6 +1,7 @@
 //! One request from its bytes to the first event of its answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,15 +32,13 @@ const WAIT_MARGIN: Duration = Duration::from_millis(500);
 /// Answers `incoming`. A streaming reply that has been silent for the keep-alive time is begun with pings;
 /// from then on a failure is an event of the stream.
 pub(super) async fn messages(dispatcher: Dispatcher, incoming: Incoming) -> Result<Reply, DispatchError> {
-    let streaming = MessagesRequest::parse(&incoming.body).map_err(DispatchError::Request)?.stream;
     let keepalive = dispatcher.settings().keepalive;
-    let mut answer = answer(dispatcher, incoming).boxed();
-    if !streaming {
-        return answer.await;
-    }
+    let streaming = Arc::new(AtomicBool::new(false));
+    let mut answer = answer(dispatcher, incoming, Arc::clone(&streaming)).boxed();
     match tokio::time::timeout(keepalive, &mut answer).await {
         Ok(reply) => reply,
-        Err(_silence) => Ok(Reply::Stream(pinged(answer, keepalive))),
+        Err(_silence) if streaming.load(Ordering::Relaxed) => Ok(Reply::Stream(pinged(answer, keepalive))),
+        Err(_silence) => answer.await,
     }
 }
 
@@ -80,9 +79,15 @@ pub(super) struct Budget {
     pub(super) limits: Limits,
 }
 
-async fn answer(dispatcher: Dispatcher, incoming: Incoming) -> Result<Reply, DispatchError> {
+/// `streaming` is set before the first wait, from the one time the body is parsed.
+async fn answer(
+    dispatcher: Dispatcher,
+    incoming: Incoming,
+    streaming: Arc<AtomicBool>,
+) -> Result<Reply, DispatchError> {
     let body = incoming.body;
     let request = MessagesRequest::parse(&body).map_err(DispatchError::Request)?;
+    streaming.store(request.stream, Ordering::Relaxed);
     dispatcher.metrics().dropped_blocks.inc_by(u64::from(request.dropped_blocks));
     let arrived = dispatcher.clock().instant();
     let mut life = Life {
