@@ -16,6 +16,9 @@ pub use crate::store::ident::{AccountId, LeaseId, Source};
 pub use crate::store::keys::{SigKey, SigKind};
 pub use crate::store::ops::admit::{Admission, Decision, Grant, WaitReason};
 
+/// Most held tokens that an admission names.
+const HELD_TOKENS_MAX: usize = 16;
+
 /// The pool as dispatch sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
@@ -110,9 +113,14 @@ impl Pool {
         let _ = tokio::time::timeout(limit, changed).await;
     }
 
-    /// The tokens this process holds, so that admission does not send them again.
+    /// The tokens this process holds, so that admission does not send them again; none when there are many, since
+    /// sending one sealed token costs less than naming all that are held.
     fn held_tokens(&self) -> Vec<(AccountId, Generation)> {
-        let held = self.tokens.known_generations().into_iter();
+        let held = self.tokens.known_generations();
+        if held.len() > HELD_TOKENS_MAX {
+            return Vec::new();
+        }
+        let held = held.into_iter();
         held.filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation))))
             .collect()
     }
