@@ -7,6 +7,7 @@ mod bodies;
 #[path = "convert/store.rs"]
 mod store;
 
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -84,7 +85,8 @@ fn answer(chunks: usize) -> Vec<u8> {
         if n + 1 == chunks {
             chunk["response"]["candidates"][0]["finishReason"] = json!("STOP");
         }
-        stream.push_str(&format!("data: {chunk}\r\n\r\n"));
+        // Writing to a string cannot fail.
+        let _ = write!(stream, "data: {chunk}\r\n\r\n");
     }
     stream.into_bytes()
 }

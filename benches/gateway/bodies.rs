@@ -80,7 +80,7 @@ pub(crate) fn sentence(seed: usize, length: usize) -> String {
     let mut n = seed;
     while text.len() < length {
         text.push_str(WORDS[n % WORDS.len()]);
-        text.push(if n % 17 == 0 { '\n' } else { ' ' });
+        text.push(if n.is_multiple_of(17) { '\n' } else { ' ' });
         n = n.wrapping_mul(31).wrapping_add(7);
     }
     text.truncate(length);

@@ -98,7 +98,7 @@ impl Load {
         let stream = TcpStream::connect(self.0.target.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        drop(tokio::task::spawn(connection));
+        drive(connection);
         Ok(sender)
     }
 
@@ -125,4 +125,9 @@ impl Load {
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "ends with its connection, before the bench does")]
+fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    drop(tokio::task::spawn(connection));
 }

@@ -1,7 +1,7 @@
 //! The one place where an error becomes a response.
 //!
 //! A handler returns [`ApiError`]; it travels as an extension of an empty response up to the outermost
-//! layer, which knows the request id and the route's family, and calls [`render`].
+//! layer, which knows the request id and the route's family, and calls `render`.
 
 use std::borrow::Cow;
 
@@ -133,7 +133,7 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    /// An empty response that carries the error; [`render`] gives it its body.
+    /// An empty response that carries the error; `render` gives it its body.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
