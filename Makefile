@@ -21,13 +21,12 @@ test: ## Install what is missing and run everything CI runs
 soak: ## The long runs, each with its seed
 	@.ci/soak.sh
 
-bench: ## Benchmarks: micro-benches, and the gateway beside a bare relay where benches/run.sh is present
-	@cargo bench --all-features
-	@if [ -x benches/run.sh ]; then benches/run.sh; fi
+bench: ## The gateway beside a bare relay, same load
+	@cargo bench --features simulator --bench gateway
 
 generate: ## Write all generated files
 	@mkdir -p .cache docs
-	@cargo run --quiet --bin antigravity-proxy -- config docs >.cache/configuration.md
+	@cargo run --quiet --all-features --bin antigravity-proxy -- config docs >.cache/configuration.md
 	@mv .cache/configuration.md docs/configuration.md
 
 install-deps: ## Install what building and testing need

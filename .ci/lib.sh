@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by every CI step: working directory, tools of .cache first in PATH, counting.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1

@@ -25,6 +25,7 @@ chmod 700 "$state"
 
 simulator=
 gateway=
+# shellcheck disable=SC2329 # the traps call it
 finish() {
     trap - EXIT
     trap '' INT TERM

@@ -175,7 +175,10 @@ function showError(error) {
   if (error.status === 401) {
     const wasWrong = hasPassword();
     forgetPassword();
-    say(wasWrong ? "That password is wrong." : "The status is protected by a password.", wasWrong ? "bad" : "");
+    say(
+      wasWrong ? "That password is wrong." : "The status is protected by a password.",
+      wasWrong ? "bad" : "",
+    );
     unlock.hidden = false;
     facts.hidden = true;
     element("setup-section").hidden = true;

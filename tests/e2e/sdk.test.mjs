@@ -21,9 +21,10 @@ const WEATHER = {
   description: "Current weather in a city",
   input_schema: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
 };
-const PNG =
-  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB3UNq9AAAAABJRU5ErkJggg==";
-const PDF = Buffer.from("%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").toString("base64");
+const PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB3UNq9AAAAABJRU5ErkJggg==";
+const PDF = Buffer.from("%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n").toString(
+  "base64",
+);
 
 for (const model of MODELS) {
   test(`create: ${model}`, async () => {
@@ -107,11 +108,14 @@ test("errors are the client's own classes", async () => {
   const wrong = new Anthropic({ baseURL: GATEWAY_URL, apiKey: "wrong", maxRetries: 0 });
   const body = { model: PLAIN, max_tokens: 10, messages: [{ role: "user", content: "x" }] };
   await assert.rejects(wrong.messages.create(body), Anthropic.AuthenticationError);
-  await assert.rejects(client.messages.create({ ...body, messages: [{ role: "user", content: 3 }] }), (error) => {
-    assert.ok(error instanceof Anthropic.BadRequestError);
-    assert.match(error.message, /messages/);
-    return true;
-  });
+  await assert.rejects(
+    client.messages.create({ ...body, messages: [{ role: "user", content: 3 }] }),
+    (error) => {
+      assert.ok(error instanceof Anthropic.BadRequestError);
+      assert.match(error.message, /messages/);
+      return true;
+    },
+  );
   await assert.rejects(client.models.retrieve("no-such-model"), Anthropic.NotFoundError);
 });
 
