@@ -168,6 +168,11 @@ impl Application {
         Arc::clone(&self.gateway) as _
     }
 
+    /// The shared state.
+    pub(super) fn store(&self) -> Store {
+        self.store.clone()
+    }
+
     /// Begins the background work, once the store has answered.
     pub(super) async fn start(&self) -> anyhow::Result<Background> {
         self.catalogue.models().await.context("the store does not answer")?;

@@ -316,7 +316,9 @@ impl Life<'_> {
         let sleep = wait + WAIT_MARGIN + jitter((wait / 10).min(Duration::from_secs(1)));
         let fits = wait <= settings.max_wait && sleep < self.remaining();
         let class = match reason {
-            WaitReason::Limited | WaitReason::Capacity if fits => None,
+            WaitReason::Limited if fits => None,
+            // Without capacity a request has waited enough when its own retries are used up.
+            WaitReason::Capacity if fits && last.is_none() => None,
             WaitReason::Limited => {
                 return Err(DispatchError::QuotaExhausted {
                     model: model.to_string(),

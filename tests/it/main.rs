@@ -1,5 +1,15 @@
 //! Tests of the whole crate.
 #![cfg(test)]
 
+#[cfg(feature = "simulator")]
+mod cancel;
 mod cli;
+#[cfg(feature = "simulator")]
+mod concurrency;
+#[cfg(feature = "simulator")]
+mod failover;
 mod imports;
+#[cfg(feature = "simulator")]
+mod messages;
+#[cfg(feature = "simulator")]
+mod support;

@@ -55,7 +55,8 @@ local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local duplicate, attempt, invalidated, limited = 0, 0, 0, m.rl
 
 if redis.call('ZREM', KEYS[4], id .. '/' .. ARGV[2]) == 1 and a then a.n = math.max(0, a.n - 1) end
-if probing then
+-- A probe that failed keeps others from probing until its lock lapses.
+if probing and (outcome == 'success' or outcome == 'blocked') then
   local prober = lock_state(KEYS[7], now)
   if prober == ARGV[2] then redis.call('DEL', KEYS[7]) end
 end
