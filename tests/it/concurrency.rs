@@ -20,7 +20,8 @@ async fn two_hundred_tool_loops() {
 
 async fn talk(gateway: &TestGateway, number: usize) {
     let model = [THINKING, PLAIN, GEMINI][number % 3];
-    let mut body = ask(model, &format!("call 3 tools one after another, number {number}"), number % 2 == 0);
+    let mut body =
+        ask(model, &format!("call 3 tools one after another, number {number}"), number.is_multiple_of(2));
     for turn in 0..4 {
         let answer = gateway.client.send(&body).await;
         assert_eq!(answer.status, 200, "{number}/{turn}: {}", answer.body);

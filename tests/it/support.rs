@@ -24,7 +24,7 @@ pub(crate) struct TestGateway {
     pub(crate) client: Client,
     config: Config,
     running: Running,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl TestGateway {
@@ -55,7 +55,7 @@ impl TestGateway {
             running.gateway().import_accounts(accounts.to_string().into()).await.unwrap();
         }
         let client = Client::new(&running.listening().url);
-        let gateway = Self { simulator, client, config, running, _data: data };
+        let gateway = Self { simulator, client, config, running, data };
         // A first request would wait for the survey; after this nothing of it is left to wait for.
         gateway.client.get("/v1/models").await;
         gateway
@@ -63,11 +63,11 @@ impl TestGateway {
 
     /// Ends the gateway and starts another one on the same data.
     pub(crate) async fn restart(self) -> Self {
-        let Self { simulator, config, running, _data, .. } = self;
+        let Self { simulator, config, running, data, .. } = self;
         running.shutdown().await.unwrap();
         let running = Running::start(config.clone(), Drain::new()).await.unwrap();
         let client = Client::new(&running.listening().url);
-        Self { simulator, client, config, running, _data }
+        Self { simulator, client, config, running, data }
     }
 
     /// Adds a fault to calls of a model.
