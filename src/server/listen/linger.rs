@@ -17,6 +17,8 @@ use tokio::time::{Sleep, sleep};
 
 /// Longest time that a closing connection is read.
 const LINGER: Duration = Duration::from_secs(30);
+/// A client that has sent nothing for so long has nothing more to send: it merely keeps the connection.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Whether some request body of a connection was not read to its end.
 #[derive(Clone, Debug, Default)]
@@ -69,12 +71,18 @@ impl<B: Body> Drop for WatchedBody<B> {
 pub(super) struct Lingering<I> {
     io: I,
     unread: Unread,
-    deadline: Option<Pin<Box<Sleep>>>,
+    closing: Option<Closing>,
+}
+
+/// The two ends of a lingering: at the latest, and when the client is quiet.
+struct Closing {
+    latest: Pin<Box<Sleep>>,
+    quiet: Pin<Box<Sleep>>,
 }
 
 impl<I> Lingering<I> {
     pub(super) fn new(io: I, unread: Unread) -> Self {
-        Self { io, unread, deadline: None }
+        Self { io, unread, closing: None }
     }
 }
 
@@ -115,16 +123,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.deadline.is_none() {
+        if this.closing.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(context))?;
             if !this.unread.0.load(Ordering::Relaxed) {
                 return Poll::Ready(Ok(()));
             }
         }
-        let deadline = this.deadline.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let closing = this.closing.get_or_insert_with(|| Closing {
+            latest: Box::pin(sleep(LINGER)),
+            quiet: Box::pin(sleep(QUIET)),
+        });
         let mut scratch = [0; 16 * 1024];
         loop {
-            if deadline.as_mut().poll(context).is_ready() {
+            if closing.latest.as_mut().poll(context).is_ready()
+                || closing.quiet.as_mut().poll(context).is_ready()
+            {
                 return Poll::Ready(Ok(()));
             }
             let mut buffer = ReadBuf::new(&mut scratch);
@@ -133,6 +146,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<I> {
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            closing.quiet = Box::pin(sleep(QUIET));
         }
     }
 }

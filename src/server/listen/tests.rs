@@ -278,6 +278,20 @@ async fn an_oversize_body_sees_its_answer() {
     server.stopped().await;
 }
 
+/// A client whose body was once refused unread, and that then merely keeps its connection.
+#[tokio::test]
+async fn an_idle_connection_with_an_unread_body_does_not_hold_up_the_shutdown() {
+    let server = run(Fake::default(), Limits::default(), Duration::ZERO, PATIENCE).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let refused = "POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}";
+    client.write_all(refused.as_bytes()).await.unwrap();
+    read_until(&mut client, "not_found_error").await;
+    server.state.drain.begin();
+    let ended = tokio::time::timeout(Duration::from_secs(5), server.tasks.wait()).await;
+    assert!(ended.is_ok(), "the connection was lingered for");
+    drop(client);
+}
+
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
     let server = run(Fake::default(), Limits::default(), Duration::ZERO, PATIENCE).await;
