@@ -100,7 +100,8 @@ impl Pool {
                 match events.recv().await {
                     Ok(event) => {
                         let news = PoolEvent::parse(&channel, &event);
-                        if matches!(news, Some(PoolEvent::Account(_) | PoolEvent::Settings)) {
+                        if matches!(news, Some(PoolEvent::Account(_) | PoolEvent::Settings | PoolEvent::Gap))
+                        {
                             return;
                         }
                     }

@@ -244,15 +244,18 @@ async fn follow_events(
                     survey.request();
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
-                _ => {}
+                Some(PoolEvent::Gap) => missed(&survey, &catalogue),
+                Some(PoolEvent::Limit(_) | PoolEvent::Settings) | None => {}
             },
-            Err(RecvError::Lagged(_)) => {
-                catalogue.forget();
-                survey.request();
-            }
+            Err(RecvError::Lagged(_)) => missed(&survey, &catalogue),
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+fn missed(survey: &Survey, catalogue: &Catalogue) {
+    catalogue.forget();
+    survey.request();
 }
 
 fn settings(config: &Config) -> Settings {

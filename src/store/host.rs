@@ -22,8 +22,9 @@ pub trait ScriptHost: Send + Sync {
     /// and wrote something, the answer comes after the write is on disk.
     fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>>;
 
-    /// Messages that scripts `PUBLISH` from now on. A receiver that falls behind loses the oldest
-    /// and is told so by `RecvError::Lagged`: it must then reload what it derived from events.
+    /// Messages that scripts `PUBLISH` from now on, in this process or another. A receiver that falls behind loses
+    /// the oldest and is told so by `RecvError::Lagged`, one whose host lost its connection by [`Event::Gap`]: it
+    /// must then reload what it derived from events.
     fn subscribe(&self) -> broadcast::Receiver<Event>;
 }
 
@@ -328,13 +329,18 @@ impl StoreError {
     }
 }
 
-/// A message a script published.
+/// What a subscriber is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// The channel's name.
-    pub channel: String,
-    /// The message.
-    pub payload: Bytes,
+pub enum Event {
+    /// A message a script published.
+    Message {
+        /// The channel's name.
+        channel: String,
+        /// The message.
+        payload: Bytes,
+    },
+    /// The connection was lost for a while, and messages with it: what was derived from events must be read anew.
+    Gap,
 }
 
 #[cfg(test)]

@@ -24,16 +24,20 @@ pub enum PoolEvent {
     Models,
     /// Shared settings changed.
     Settings,
+    /// Events were missed: any of the above may have happened.
+    Gap,
 }
 
 impl PoolEvent {
     /// Reads `<kind> <id> <seq>`; `None` for another channel or a kind this version does not know.
     #[must_use]
     pub fn parse(channel: &str, event: &Event) -> Option<Self> {
-        if event.channel != channel {
-            return None;
-        }
-        let mut words = std::str::from_utf8(&event.payload).ok()?.split(' ');
+        let payload = match event {
+            Event::Gap => return Some(Self::Gap),
+            Event::Message { channel: other, .. } if other != channel => return None,
+            Event::Message { payload, .. } => payload,
+        };
+        let mut words = std::str::from_utf8(payload).ok()?.split(' ');
         let (kind, id) = (words.next()?, words.next()?);
         match kind {
             "account" => AccountId::new(id).ok().map(Self::Account),
@@ -51,12 +55,13 @@ mod tests {
 
     #[test]
     fn events_of_other_channels_and_kinds_are_ignored() {
-        let event = |payload: &'static str| Event { channel: "a".into(), payload: payload.into() };
+        let event = |payload: &'static str| Event::Message { channel: "a".into(), payload: payload.into() };
         let account = AccountId::new("x1").unwrap();
         assert_eq!(PoolEvent::parse("a", &event("account x1 9")), Some(PoolEvent::Account(account.clone())));
         assert_eq!(PoolEvent::parse("a", &event("limit x1 9")), Some(PoolEvent::Limit(account)));
         assert_eq!(PoolEvent::parse("a", &event("settings cfg 9")), Some(PoolEvent::Settings));
         assert_eq!(PoolEvent::parse("a", &event("new x1 9")), None);
         assert_eq!(PoolEvent::parse("b", &event("account x1 9")), None);
+        assert_eq!(PoolEvent::parse("b", &Event::Gap), Some(PoolEvent::Gap));
     }
 }

