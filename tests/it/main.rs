@@ -13,3 +13,9 @@ mod imports;
 mod messages;
 #[cfg(feature = "simulator")]
 mod support;
+#[cfg(feature = "simulator")]
+mod versions;
+
+#[cfg(feature = "simulator")]
+#[path = "../support/redis.rs"]
+mod redis_server;
