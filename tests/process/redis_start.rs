@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -19,7 +20,8 @@ const UNAVAILABLE: i32 = 69;
 const CONFIG: i32 = 78;
 
 fn home(url: &str) -> Home {
-    Home::new().env("REDIS_URL", url).env("ENCRYPTION_KEYS", ENCRYPTION_KEY)
+    let home = Home::new().env("REDIS_URL", url).env("ENCRYPTION_KEYS", ENCRYPTION_KEY);
+    home.file(&json!({"storeOutageGraceMs": 500}))
 }
 
 /// Ended with `code` and one sentence that has these parts; nothing was announced and nothing given away.
@@ -28,8 +30,8 @@ fn assert_refused(ended: &Ended, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(ended.err.contains(part), "{part:?} is not in {:?}", ended.err);
     }
-    // Warnings about something else may stand above it.
-    let said = ended.err.lines().filter(|line| !line.contains(" WARN "));
+    // The log may stand above it.
+    let said = ended.err.lines().filter(|line| !line.contains(" WARN ") && !line.contains(" INFO "));
     assert_eq!(said.count(), 1, "one sentence: {}", ended.err);
     assert_silent(&ended.err);
 }
@@ -54,8 +56,6 @@ async fn a_redis_that_is_not_fit_is_refused_with_what_to_change() {
         Flavour::Redis7,
         &[&nothing[..], &["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]].concat(),
     );
-    let user = format!("gateway on >{PASSWORD} ~* &* +@all -evalsha");
-    let forbidding = RedisServer::with(Flavour::Redis7, &[&nothing[..], &["--user", &user]].concat());
     let named =
         |server: &RedisServer, credentials: &str| format!("redis://{credentials}@{}", server.address());
     for (url, address, parts) in [
@@ -64,11 +64,6 @@ async fn a_redis_that_is_not_fit_is_refused_with_what_to_change() {
         (locked.url(), locked.address(), ["credentials", "REDIS_PASSWORD"]),
         (replica.url(), replica.address(), ["read-only replica", "address of the primary"]),
         (evicting.url(), evicting.address(), ["allkeys-lru", "maxmemory-policy noeviction"]),
-        (
-            named(&forbidding, &format!("gateway:{PASSWORD}")),
-            forbidding.address(),
-            ["evalsha", "docs/redis.md"],
-        ),
     ] {
         for command in [&["serve"][..], &["accounts", "list"]] {
             let ended = home(&url).run(command, b"").await;
@@ -78,6 +73,41 @@ async fn a_redis_that_is_not_fit_is_refused_with_what_to_change() {
     // None of them holds anything of a pool.
     assert!(Ledger::new(&primary).contents().is_empty());
     assert!(Ledger::new(&evicting).contents().is_empty());
+}
+
+#[tokio::test]
+async fn a_user_whose_access_rules_lack_something_is_told_what() {
+    let password = format!(">{PASSWORD}");
+    for flavour in Flavour::ALL {
+        for (rules, part) in [
+            (&["~*", "&*", "+@all", "-evalsha"][..], "evalsha"),
+            (&["~*", "&*", "+@all", "-script"], "+script|load"),
+            (&["~*", "&*", "+@all", "-hset"], "command"),
+            (&["~*", "&*", "+@all", "-subscribe"], "+subscribe"),
+            (&["~*", "resetchannels", "+@all"], "&agp:v1:{main}:ev"),
+            (&["~agp:v1:{other}:*", "&*", "+@all"], "key"),
+        ] {
+            let user = ["--save", "", "--user", "gateway", "on", &password];
+            let redis = RedisServer::with(flavour, &[&user[..], rules].concat());
+            let url = format!("redis://gateway:{PASSWORD}@{}", redis.address());
+            let ended = home(&url).run(&["serve"], b"").await;
+            assert_refused(&ended, CONFIG, &["ACL", part, "docs/redis.md", &redis.address()]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_late_is_waited_for() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let home = Home::new().env("REDIS_URL", &redis.url()).env("ENCRYPTION_KEYS", ENCRYPTION_KEY);
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        redis.restart();
+    };
+    let (gateway, ()) = tokio::join!(home.start(), later);
+    assert_eq!(http::get(&format!("{}/readyz", gateway.url)).await.status, 200);
+    assert_eq!(http::get(&format!("{}/api/status", gateway.url)).await.json()["store"]["mode"], "redis");
 }
 
 #[tokio::test]
