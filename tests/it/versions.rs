@@ -100,13 +100,14 @@ async fn two_versions_of_a_script_share_a_redis() {
 
     let began = Clock::system().instant();
     let over_http = async {
-        let mut served = 0;
+        let mut answered = 0;
         while began.elapsed() < LENGTH {
-            let answer = gateway.client.send(&ask(PLAIN, "reply with exactly: fine", served % 2 == 1)).await;
+            let answer =
+                gateway.client.send(&ask(PLAIN, "reply with exactly: fine", answered % 2 == 1)).await;
             assert_eq!(answer.status, 200, "{:?}", answer.body);
-            served += 1;
+            answered += 1;
         }
-        served
+        answered
     };
     let beside = async {
         let mut settled = 0;
@@ -137,7 +138,7 @@ async fn two_versions_of_a_script_share_a_redis() {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    let (served, settled, ()) = tokio::join!(over_http, beside, forgetting);
-    assert!(served > 5 && settled > 20, "{served} requests, {settled} attempts beside them");
+    let (answered, settled, ()) = tokio::join!(over_http, beside, forgetting);
+    assert!(answered > 5 && settled > 20, "{answered} requests, {settled} attempts beside them");
     gateway.settled().await;
 }

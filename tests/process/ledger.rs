@@ -13,6 +13,9 @@ pub(crate) struct Ledger {
     prefix: String,
 }
 
+/// What a key holds: its expiry (ms since the epoch, -1 none) and its text, fields or members with their values.
+pub(crate) type Content = (i64, BTreeSet<Vec<Vec<u8>>>);
+
 /// Leases and accounts at one moment.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -84,8 +87,8 @@ impl Ledger {
         keys.iter().map(count).sum()
     }
 
-    /// Every key with its expiry (ms since the epoch, -1 none) and its content in an order of its own.
-    pub(crate) fn contents(&mut self) -> BTreeMap<String, (i64, BTreeSet<Vec<Vec<u8>>>)> {
+    /// Every key of the database.
+    pub(crate) fn contents(&mut self) -> BTreeMap<String, Content> {
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut self.connection).unwrap();
         let read = |key: String| {
             let (kind, expiry): (String, i64) = redis::pipe()
