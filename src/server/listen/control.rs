@@ -21,7 +21,10 @@ impl ControlSocket {
     /// its owner alone: only an embedded store has made it before.
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
         if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves it"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another gateway serves it; give this one a DATA_DIR of its own",
+            ));
         }
         if let Some(dir) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
