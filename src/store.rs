@@ -11,6 +11,8 @@ pub mod ops;
 pub mod registry;
 mod reply;
 pub mod script;
+#[cfg(test)]
+pub(crate) mod unsteady;
 
 use std::fmt;
 use std::sync::Arc;
