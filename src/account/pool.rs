@@ -81,21 +81,21 @@ impl Pool {
         let admitted = match &grant.token {
             TokenState::Sent { generation, ttl, sealed } => Some(StoredToken {
                 sealed: Sealed::from_text(sealed.clone()),
-                generation: generation.0,
+                generation: *generation,
                 remaining: *ttl,
             }),
             TokenState::Missing | TokenState::Held { .. } => None,
         };
         if grant.token == TokenState::Missing {
             // The store has none, so what this process may still hold was dropped by another.
-            self.tokens.forget(grant.account.as_str());
+            self.tokens.forget(&grant.account);
         }
         self.tokens.access_token(&request(grant, admitted)).await
     }
 
     /// A token newer than `refused`, which the upstream did not take.
     pub async fn fresh_token(&self, grant: &Grant, refused: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.tokens.refused(grant.account.as_str(), refused.generation).await?;
+        self.tokens.refused(&grant.account, refused.generation).await?;
         self.tokens.access_token(&request(grant, None)).await
     }
 
@@ -112,9 +112,7 @@ impl Pool {
         if held.len() > HELD_TOKENS_MAX {
             return Vec::new();
         }
-        let held = held.into_iter();
-        held.filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation))))
-            .collect()
+        held
     }
 }
 
@@ -152,9 +150,9 @@ impl News {
 
 fn request(grant: &Grant, admitted: Option<StoredToken>) -> TokenRequest {
     TokenRequest {
-        account: grant.account.as_str().to_owned(),
+        account: grant.account.clone(),
         source: grant.source,
-        credential_version: grant.credential.0,
+        credential: grant.credential,
         admitted,
     }
 }

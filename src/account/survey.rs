@@ -218,9 +218,9 @@ impl Survey {
     async fn account(self, account: AccountView) -> Option<Vec<ModelInfo>> {
         let parts = &self.0;
         let request = TokenRequest {
-            account: account.id.as_str().to_owned(),
+            account: account.id.clone(),
             source: account.source,
-            credential_version: account.credential.0,
+            credential: account.credential,
             admitted: None,
         };
         let token = match parts.tokens.access_token(&request).await {
