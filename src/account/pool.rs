@@ -156,3 +156,6 @@ fn request(grant: &Grant, admitted: Option<StoredToken>) -> TokenRequest {
         admitted,
     }
 }
+
+#[cfg(test)]
+mod tests;
