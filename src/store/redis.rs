@@ -109,8 +109,8 @@ impl ScriptHost for RedisHost {
                 if let Some(condition) = reply::Outage::of(error) {
                     return Err(self.link.refused(condition));
                 }
-                if error.code == "NOPERM" {
-                    return Err(check::may_not_run(&self.link));
+                if reply::is_denial(error) {
+                    return Err(check::denied(&self.link, error));
                 }
             }
             Ok(replies)

@@ -7,7 +7,7 @@ use redis::{ErrorKind, FromRedisValue as _, Pipeline, RedisError, Value};
 
 use super::link::Link;
 use super::{is_refusal_of_credentials, load as load_command, reply};
-use crate::store::host::{Reply, StoreError};
+use crate::store::host::{Reply, ScriptError, StoreError};
 use crate::store::script::Script;
 
 /// The oldest version whose commands and script rules suffice.
@@ -89,9 +89,16 @@ pub(super) async fn subscribe(link: &Link, channel: &str) -> Result<(), StoreErr
     link.subscribe(channel).await.map_err(|error| refused(link, &error, Step::Subscribe(channel)))
 }
 
-/// The user may load scripts but not run them, or not on the pool's keys.
-pub(super) fn may_not_run(link: &Link) -> StoreError {
-    unsuitable(link, lacks("+evalsha and the pool's keys"))
+/// The user may load scripts but not run them, or not with the commands, keys and channels they use.
+pub(super) fn denied(link: &Link, error: &ScriptError) -> StoreError {
+    if error.code == "NOPERM" {
+        return unsuitable(link, lacks("+evalsha and the pool's keys"));
+    }
+    let said = error.message.trim_end_matches('.');
+    unsuitable(
+        link,
+        format!("its ACL does not let this user work: {said} (docs/redis.md has the whole rule)"),
+    )
 }
 
 /// What was tried when the server refused.
