@@ -245,7 +245,7 @@ async fn follow_events(
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
                 Some(PoolEvent::Gap) => missed(&survey, &catalogue),
-                Some(PoolEvent::Limit(_) | PoolEvent::Settings) | None => {}
+                Some(PoolEvent::Limit(_) | PoolEvent::Settings | PoolEvent::Replica(_)) | None => {}
             },
             Err(RecvError::Lagged(_)) => missed(&survey, &catalogue),
             Err(RecvError::Closed) => return,

@@ -25,8 +25,11 @@
 //! | `lock:<work>` | STRING | who was elected | as asked |
 //! | `sig:<hash>` | STRING | what is known of a signature | 1.5 × its sliding time |
 //! | `models` | HASH | catalogue of models | 1 day |
+//! | `replicas` | HASH | replica id → record (`lib/replicas.lua`) | record: 15 s after its last beat |
+//! | `feed:<topic>` | STREAM | what happened, in order (`feed.rs`); Redis only, no script touches it | capped |
+//! | `feed:<topic>:<writer>` | STRING | number of the last entry of a writer | 1 h after it |
 //! | `usage:<hour>` | HASH | counters, hour = ms since the epoch / 3,600,000 | 30 days |
-//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `models` or `settings` | – |
+//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `models`, `settings` or `replica` | – |
 
 use std::sync::Arc;
 

@@ -5,13 +5,14 @@ pub mod admit;
 pub mod listing;
 pub mod locks;
 pub mod models;
+pub mod replicas;
 pub mod settings;
 pub mod settle;
 pub mod signatures;
 pub mod tokens;
 
 use super::host::Event;
-use super::ident::AccountId;
+use super::ident::{AccountId, ReplicaId};
 
 /// An event of the pool's channel: a hint to look again, never the fact itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum PoolEvent {
     Models,
     /// Shared settings changed.
     Settings,
+    /// A replica joined, left or lapsed.
+    Replica(ReplicaId),
     /// Events were missed: any of the above may have happened.
     Gap,
 }
@@ -44,6 +47,7 @@ impl PoolEvent {
             "limit" => AccountId::new(id).ok().map(Self::Limit),
             "models" => Some(Self::Models),
             "settings" => Some(Self::Settings),
+            "replica" => ReplicaId::new(id).ok().map(Self::Replica),
             _ => None,
         }
     }
@@ -60,6 +64,8 @@ mod tests {
         assert_eq!(PoolEvent::parse("a", &event("account x1 9")), Some(PoolEvent::Account(account.clone())));
         assert_eq!(PoolEvent::parse("a", &event("limit x1 9")), Some(PoolEvent::Limit(account)));
         assert_eq!(PoolEvent::parse("a", &event("settings cfg 9")), Some(PoolEvent::Settings));
+        let replica = ReplicaId::new("x1").unwrap();
+        assert_eq!(PoolEvent::parse("a", &event("replica x1 9")), Some(PoolEvent::Replica(replica)));
         assert_eq!(PoolEvent::parse("a", &event("new x1 9")), None);
         assert_eq!(PoolEvent::parse("b", &event("account x1 9")), None);
         assert_eq!(PoolEvent::parse("b", &Event::Gap), Some(PoolEvent::Gap));

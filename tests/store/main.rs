@@ -15,6 +15,7 @@ mod harness;
 mod histories;
 mod journal;
 mod redis;
+mod replicas;
 mod scripts;
 mod server;
 mod vectors;
