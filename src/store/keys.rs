@@ -101,6 +101,10 @@ impl Keys {
         [&self.prefix, "lock:", work].concat()
     }
 
+    pub(super) fn feed(&self, topic: &str) -> String {
+        [&self.prefix, "feed:", topic].concat()
+    }
+
     pub(super) fn signature(&self, key: &SigKey) -> String {
         [&self.prefix, "sig:", &key.0].concat()
     }

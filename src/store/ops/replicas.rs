@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::admit::millis;
 use crate::store::Store;
+use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{ReplicaId, Stamp, Version};
 use crate::store::registry::{ANNOUNCE_REPLICA, DIGEST, LIST_REPLICAS, RETIRE_REPLICA};
@@ -132,6 +133,12 @@ impl Store {
             let id = fields.parsed("a replica's id", |id| ReplicaId::new(id).ok())?;
             lapsed.push(LapsedReplica { id, host: fields.text("a host")? });
         }
+        if joined {
+            self.note(stamp, Notice::ReplicaJoined { id: announcement.id, host });
+        }
+        for LapsedReplica { id, host } in &lapsed {
+            self.note(stamp, Notice::ReplicaLapsed { id, host });
+        }
         Ok(Announced { stamp, joined, known, lapsed })
     }
 
@@ -143,13 +150,16 @@ impl Store {
             .arg(id.as_str())
             .arg(self.keys.channel());
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let known = match code.as_str() {
             "OK" => true,
             "NONE" => false,
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
+        if known {
+            self.note(stamp, Notice::ReplicaLeft { id });
+        }
         Ok(known)
     }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::admit::millis;
 use crate::store::Store;
+use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
-use crate::store::ident::{AccountId, CredentialVersion, LeaseId, Stamp};
+use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, LeaseId, Stamp};
 use crate::store::registry::SETTLE;
 use crate::store::reply::plain;
 
@@ -216,6 +217,11 @@ impl Store {
             gone,
         };
         fields.end()?;
+        if settlement.invalidated
+            && let Some(reason) = InvalidReason::from_name(settle.outcome.name())
+        {
+            self.note(stamp, Notice::AccountInvalid { id: settle.account, reason });
+        }
         Ok(settlement)
     }
 
