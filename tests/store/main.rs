@@ -11,10 +11,13 @@
 mod behaviour;
 mod differential;
 mod embedded;
+mod feed;
 mod harness;
 mod histories;
 mod journal;
 mod redis;
+#[path = "../support/redis.rs"]
+mod redis_server;
 mod replicas;
 mod scripts;
 mod server;

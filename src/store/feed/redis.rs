@@ -262,8 +262,8 @@ impl FeedWriter {
     async fn write(&self, batch: &[Waiting]) -> Result<(), FeedError> {
         let lent = self.lender.lend().await?;
         for topic in Topic::ALL {
-            let mut entries = batch.iter().filter(|entry| entry.topic == topic).peekable();
-            if entries.peek().is_none() {
+            let entries: Vec<_> = batch.iter().filter(|entry| entry.topic == topic).collect();
+            if entries.is_empty() {
                 continue;
             }
             let stream = self.keys.feed(topic.as_str());
