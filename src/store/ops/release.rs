@@ -73,7 +73,11 @@ impl Store {
         .into_iter();
         let answers = endings.iter().zip(refused).map(|(ending, refused)| match (refused, ending) {
             (Some(error), _) => Err(error),
-            (None, Ending::Settle(_)) => settlement(single(&SETTLE, replies.next())?).map(Ended::Settled),
+            (None, Ending::Settle(settle)) => {
+                let settlement = settlement(single(&SETTLE, replies.next())?)?;
+                self.note_invalid(settle, &settlement);
+                Ok(Ended::Settled(settlement))
+            }
             (None, Ending::Release(_)) => released(single(&RELEASE, replies.next())?).map(Ended::Released),
         });
         Ok(answers.collect())

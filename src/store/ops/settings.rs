@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::store::Store;
+use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::Version;
 use crate::store::registry::{GET_SETTINGS, PUT_SETTINGS};
@@ -56,7 +57,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn key(self) -> &'static str {
+    /// `cfg` or `conf`, as its key is named.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Selection => "cfg",
             Self::Gateway => "conf",
@@ -87,8 +90,8 @@ impl Store {
     pub async fn get_settings(&self, scope: Scope) -> Result<StoredSettings, StoreError> {
         let call = Call::new(&GET_SETTINGS)
             .key(self.keys.named("meta"))
-            .key(self.keys.named(scope.key()))
-            .arg(scope.key());
+            .key(self.keys.named(scope.as_str()))
+            .arg(scope.as_str());
         let mut fields = self.run(self.timed(call)).await?;
         fields.head()?;
         let generation = Version(fields.number("a generation")?);
@@ -109,8 +112,8 @@ impl Store {
     ) -> Result<PutSettings, StoreError> {
         let mut call = Call::new(&PUT_SETTINGS)
             .key(self.keys.named("meta"))
-            .key(self.keys.named(scope.key()))
-            .arg(scope.key())
+            .key(self.keys.named(scope.as_str()))
+            .arg(scope.as_str())
             .arg(expected.map(|version| version.0))
             .arg(self.keys.channel());
         for (name, value) in changes {
@@ -118,7 +121,7 @@ impl Store {
             call = call.arg(name).arg(value.as_deref().unwrap_or_default());
         }
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let generation = Version(fields.number("a generation")?);
         let outcome = match code.as_str() {
             "OK" => PutSettings::Done(generation),
@@ -126,6 +129,10 @@ impl Store {
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
+        if matches!(outcome, PutSettings::Done(_)) {
+            let names: Vec<_> = changes.keys().map(String::as_str).collect();
+            self.note(stamp, Notice::SettingsChanged { scope, generation, names: &names });
+        }
         Ok(outcome)
     }
 }
