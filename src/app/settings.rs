@@ -25,9 +25,7 @@ use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ident::Version;
 use crate::store::ops::PoolEvent;
-use crate::store::ops::settings::{
-    PutSettings, SELECTION_SETTINGS, Scope, SettingChanges, StoredSettings,
-};
+use crate::store::ops::settings::{PutSettings, SELECTION_SETTINGS, Scope, SettingChanges, StoredSettings};
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
@@ -239,9 +237,8 @@ impl Current {
         match judged {
             Ok((all, running)) => {
                 let mut pending = all.differing(&running);
-                pending.retain(|key| {
-                    Setting::find(key).is_some_and(|found| found.sharing == Sharing::Restart)
-                });
+                pending
+                    .retain(|key| Setting::find(key).is_some_and(|found| found.sharing == Sharing::Restart));
                 Self { stored, running, pending, rejected: None }
             }
             Err(errors) => {

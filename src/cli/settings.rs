@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn rows_tell_what_is_in_force_and_what_is_not() {
         let row = |origin: &str, shared: &str, stored: Value, pending: bool| {
-            let mut row = json!({ "key": "k", "value": 5, "origin": origin, "shared": shared, "pending": pending });
+            let mut row =
+                json!({ "key": "k", "value": 5, "origin": origin, "shared": shared, "pending": pending });
             if !stored.is_null() {
                 row["stored"] = stored;
             }
@@ -127,7 +128,10 @@ mod tests {
             "k  5  environment variable K; the shared store holds 7"
         );
         assert_eq!(row("default", "restart", json!(7), true), "k  5  default; 7 from the next start");
-        assert_eq!(row("shared store", "restart", Value::Null, true), "k  5  shared store; another one from the next start");
+        assert_eq!(
+            row("shared store", "restart", Value::Null, true),
+            "k  5  shared store; another one from the next start"
+        );
         assert_eq!(table(&[json!({ "key": "k", "value": "", "origin": "default" })]), "k  \"\"  default\n");
     }
 }

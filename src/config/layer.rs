@@ -138,11 +138,7 @@ impl Reader<'_> {
 
     /// Values of the shared store: JSON texts by key. What this version does not know, or keeps to each process,
     /// is left out with a warning: another version may have written it.
-    pub(super) fn shared(
-        &mut self,
-        values: &BTreeMap<String, String>,
-        warnings: &mut Vec<String>,
-    ) -> Layer {
+    pub(super) fn shared(&mut self, values: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Layer {
         let mut layer = Layer::default();
         for (key, text) in values {
             let reason = match Setting::find(key) {

@@ -1,10 +1,10 @@
 //! Merged values, handed to the typed sections.
 
-#[cfg(test)]
-use std::sync::{Arc, Mutex, PoisonError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+#[cfg(test)]
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};

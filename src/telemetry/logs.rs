@@ -122,8 +122,7 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let config = |level: &str| TelemetryConfig { format: LogFormat::Text, level: level.into() };
-        let (subscriber, refilter) =
-            subscriber(&config("warn"), false, move || writer.clone()).unwrap();
+        let (subscriber, refilter) = subscriber(&config("warn"), false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             for (at, level) in ["warn", "debug", "warn"].into_iter().enumerate() {
                 refilter(filter(&config(level), false).unwrap()).unwrap();

@@ -58,17 +58,16 @@ pub(crate) fn answered(outcome: &SettingsChanged, keys: &[String]) -> (StatusCod
             (StatusCode::OK, json!({ "status": "ok", "generation": view.generation, "settings": rows }))
         }
         SettingsChanged::Conflict(view) => {
-            let error = format!("Somebody else changed the settings; they are at generation {}", view.generation);
+            let error =
+                format!("Somebody else changed the settings; they are at generation {}", view.generation);
             let mut body = json!(view);
             body["status"] = json!("error");
             body["error"] = json!(error);
             (StatusCode::CONFLICT, body)
         }
         SettingsChanged::Invalid(problems) => {
-            let sentences: Vec<_> = problems
-                .iter()
-                .map(|problem| format!("{}: {}", problem.key, problem.reason))
-                .collect();
+            let sentences: Vec<_> =
+                problems.iter().map(|problem| format!("{}: {}", problem.key, problem.reason)).collect();
             let error = format!("Nothing was changed. {}", sentences.join("; "));
             (StatusCode::BAD_REQUEST, json!({ "status": "error", "error": error, "problems": problems }))
         }

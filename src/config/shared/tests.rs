@@ -26,7 +26,7 @@ fn sample(setting: &Setting) -> Value {
         Kind::Bool => json!(setting.default != "true"),
         Kind::Int(min, _) | Kind::Millis(min, _) => json!(min + 1),
         Kind::IntChoice(values) => json!(values[1]),
-        Kind::Number(min, max) => json!(min + (max - min) / 4.0),
+        Kind::Number(min, max) => json!(min + (max - min) / 8.0),
         Kind::Fraction => json!(0.075),
         Kind::Bytes(min, _) => json!(min + 1),
         Kind::Tiers(min, _) => json!([min, min + 1]),
@@ -139,7 +139,8 @@ fn what_does_not_fit_is_refused_as_a_whole() {
 #[test]
 fn what_is_unknown_or_local_is_left_alone_with_a_warning() {
     let own = load(&json!({}), &[], Flags::default());
-    let stored = shared(&json!({ "port": 1, "apiKey": "hidden-value", "fromTheFuture": { "x": 1 }, "maxRetries": 4 }));
+    let stored =
+        shared(&json!({ "port": 1, "apiKey": "hidden-value", "fromTheFuture": { "x": 1 }, "maxRetries": 4 }));
     let taken = own.with_shared(&stored).unwrap();
     assert_eq!((taken.config.server.port, taken.config.dispatch.max_retries), (8080, 4));
     assert!(taken.config.server.api_keys.is_empty());
@@ -154,7 +155,8 @@ fn what_is_unknown_or_local_is_left_alone_with_a_warning() {
 fn secrets_places_and_addresses_are_never_shared() {
     for setting in SETTINGS {
         let names = ["host", "port", "metricsAddr", "dataDir", "pool", "publicDir", "logFormat"];
-        let place = matches!(setting.kind, Kind::Path | Kind::File | Kind::Address | Kind::Url(_) | Kind::UrlList(_));
+        let place =
+            matches!(setting.kind, Kind::Path | Kind::File | Kind::Address | Kind::Url(_) | Kind::UrlList(_));
         let redis = setting.key.starts_with("redis");
         if setting.is_secret() || place || redis || names.contains(&setting.key) || !setting.in_file {
             assert_eq!(setting.sharing, Sharing::Local, "{}", setting.key);
@@ -189,7 +191,11 @@ fn people_write_values_as_they_write_them_in_the_environment() {
         ("capacityBackoffTiersMs", "1000,2000", json!([1000, 2000])),
         ("globalQuotaThreshold", "0.2", json!(0.2)),
         ("accountSelection.strategy", "RoundRobin", json!("round-robin")),
-        ("modelMapping", r#"{"a": {"mapping": "b", "hidden": true}}"#, json!({ "a": { "mapping": "b", "hidden": true } })),
+        (
+            "modelMapping",
+            r#"{"a": {"mapping": "b", "hidden": true}}"#,
+            json!({ "a": { "mapping": "b", "hidden": true } }),
+        ),
         ("upstream.systemPreamble", "12", json!("12")),
         ("maxRetries", "many", json!("many")),
         ("modelMapping", "{", json!("{")),

@@ -17,7 +17,8 @@ use super::{Limits, Listeners, Shutdown};
 use crate::config::ServerConfig;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, SettingsChange, SettingsChanged, SettingsView, Status,
+    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, SettingsChange,
+    SettingsChanged, SettingsView, Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;

@@ -105,7 +105,8 @@ impl Store {
             "OK" => {
                 let mut values = BTreeMap::new();
                 while fields.left() > 0 {
-                    values.insert(fields.parsed("a scope and a name", Scope::split)?, fields.text("a value")?);
+                    values
+                        .insert(fields.parsed("a scope and a name", Scope::split)?, fields.text("a value")?);
                 }
                 Ok(Some(StoredSettings { generation, values }))
             }
@@ -119,10 +120,8 @@ impl Store {
         expected: Option<Version>,
         changes: &SettingChanges,
     ) -> Result<PutSettings, StoreError> {
-        let mut call = self
-            .settings_call(&PUT_SETTINGS)
-            .arg(expected.map(|version| version.0))
-            .arg(self.keys.channel());
+        let mut call =
+            self.settings_call(&PUT_SETTINGS).arg(expected.map(|version| version.0)).arg(self.keys.channel());
         for ((scope, name), value) in changes {
             let name = plain(&PUT_SETTINGS, "name", name)?;
             call = call.arg(scope.key()).arg(name).arg(value.as_deref().unwrap_or_default());
