@@ -64,7 +64,12 @@ pub async fn settings(loaded: &Loaded) -> anyhow::Result<Value> {
 
 /// Changes shared settings; what is wrong with the change is the error.
 pub async fn change_settings(loaded: &Loaded, change: &SettingsChange) -> anyhow::Result<Value> {
-    let outcome = shared(loaded).await?.change(change).await?;
+    let shared = shared(loaded).await?;
+    let mut outcome = shared.change(change).await?;
+    if let SettingsChanged::Done(view) = &mut outcome {
+        // As the next gateway to start sees them.
+        *view = shared.restarted().await?.view();
+    }
     let keys: Vec<_> = change.settings.keys().cloned().collect();
     let (_, answer) = settings::answered(&outcome, &keys);
     match outcome {

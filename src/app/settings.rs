@@ -29,8 +29,8 @@ use crate::store::ops::settings::{PutSettings, SELECTION_SETTINGS, Scope, Settin
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
-/// Longest time until a change is noticed without its event; with the time of a look it stays below 2 s.
-const LOOK_AGAIN: Duration = Duration::from_millis(1_500);
+/// Longest time until a change is noticed without its event; 2 s are promised, also by a store that is slow to answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a change without a generation is made anew because others change settings at the same moment.
 const CHANGE_TRIES: usize = 8;
 
@@ -115,6 +115,16 @@ impl SharedSettings {
         shared.report(&shared.inner.current.load());
         set_log_level(&shared.inner.own.config, &shared.config());
         Ok(shared)
+    }
+
+    /// The same store as a process that starts now sees it.
+    ///
+    /// # Errors
+    ///
+    /// The store does not answer.
+    pub async fn restarted(&self) -> Result<Self, StoreError> {
+        let inner = &self.inner;
+        Self::load(inner.store.clone(), inner.own.clone(), Arc::clone(&inner.metrics)).await
     }
 
     /// The settings in force: at the start all of them, later with the live ones of the moment.

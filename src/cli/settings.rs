@@ -104,7 +104,9 @@ fn note(row: &Value) -> String {
 
 /// One changed setting.
 fn outcome(row: &Value) -> String {
-    format!("{}  {}  {}{}", word(row, "key"), text(&row["value"]), word(row, "origin"), note(row))
+    let restart = word(row, "shared") == "restart" && row["pending"] != true;
+    let when = if restart { "; each gateway takes it over when it starts next" } else { "" };
+    format!("{}  {}  {}{}{when}", word(row, "key"), text(&row["value"]), word(row, "origin"), note(row))
 }
 
 #[cfg(test)]
@@ -131,6 +133,10 @@ mod tests {
         assert_eq!(
             row("shared store", "restart", Value::Null, true),
             "k  5  shared store; another one from the next start"
+        );
+        assert_eq!(
+            row("shared store", "restart", json!(5), false),
+            "k  5  shared store; each gateway takes it over when it starts next"
         );
         assert_eq!(table(&[json!({ "key": "k", "value": "", "origin": "default" })]), "k  \"\"  default\n");
     }

@@ -103,10 +103,10 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Stacks the layers, with `shared` in its place between them.
-    pub(super) fn merge(&self, shared: Layer) -> Result<Values, Problem> {
+    pub(super) fn merge(&self, shared: &Layer) -> Result<Values, Problem> {
         let mut origins = BTreeMap::new();
         let mut builder = ::config::Config::builder();
-        for layer in self.below.iter().chain([&shared]).chain(&self.above) {
+        for layer in self.below.iter().chain([shared]).chain(&self.above) {
             origins.extend(layer.values.iter().map(|(setting, origin, _)| (setting.key, origin.clone())));
             builder = builder.add_source(layer.clone());
         }
@@ -131,7 +131,7 @@ impl Config {
         below.extend(file.as_deref().map(|path| reader.file(path)));
         let above = vec![reader.environment(&input.env), reader.flags(&input.flags.list())];
         let mut layers = Layers { below, above, own: Self::default(), cwd: input.cwd.clone() };
-        let values = match layers.merge(Layer::default()) {
+        let values = match layers.merge(&Layer::default()) {
             Ok(values) => values,
             Err(problem) => {
                 problems.push(problem);

@@ -32,7 +32,7 @@ impl From<Config> for Loaded {
         let mut problems = Vec::new();
         let defaults = Reader { cwd: &cwd, problems: &mut problems }.defaults();
         let layers = Layers { below: vec![defaults], above: Vec::new(), own: config.clone(), cwd };
-        let values = layers.merge(Layer::default()).unwrap_or_default();
+        let values = layers.merge(&Layer::default()).unwrap_or_default();
         let origins = values.origins.clone();
         Self { config, origins, warnings: Vec::new(), file: None, values, layers: Arc::new(layers) }
     }
@@ -49,7 +49,7 @@ impl Loaded {
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
         let layers = &self.layers;
         let layer = Reader { cwd: &layers.cwd, problems: &mut problems }.shared(shared, &mut warnings);
-        let mut values = match layers.merge(layer) {
+        let mut values = match layers.merge(&layer) {
             Ok(values) => values,
             Err(problem) => {
                 problems.push(problem);

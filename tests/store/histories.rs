@@ -227,7 +227,10 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
             };
             let changes = BTreeMap::from([
                 ((Scope::Selection, name.to_owned()), Some(value)),
-                ((Scope::Gateway, "maxRetries".into()), (step.amount % 2 == 0).then(|| share.to_string())),
+                (
+                    (Scope::Gateway, "maxRetries".into()),
+                    step.amount.is_multiple_of(2).then(|| share.to_string()),
+                ),
             ]);
             let expected = (step.choice & 64 != 0).then_some(Version(u64::from(step.amount % 8)));
             store.put_settings(expected, &changes).await?;
