@@ -2,6 +2,7 @@
 
 pub mod gateway;
 mod health;
+mod host;
 mod lifecycle;
 mod metered;
 pub mod offline;

@@ -15,6 +15,9 @@ mod harness;
 mod histories;
 mod journal;
 mod redis;
+mod redis_host;
+#[path = "../support/redis.rs"]
+mod redis_server;
 mod scripts;
 mod server;
 mod vectors;
