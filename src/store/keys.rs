@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | lives |
 //! |---|---|---|---|
-//! | `meta` | HASH | `seq` (history), `accounts` (number of the newest), `cursor` (round-robin), `gen:cfg`, `gen:conf` | ever |
+//! | `meta` | HASH | `seq` (history), `accounts` (number of the newest), `cursor` (round-robin), `gen:settings` | ever |
 //! | `cfg` | HASH | settings that scripts read, by flat name | ever |
 //! | `conf` | HASH | settings that gateways read | ever |
 //! | `roster` | ZSET | account id → number: the order of accounts | ever |

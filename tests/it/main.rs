@@ -12,4 +12,6 @@ mod imports;
 #[cfg(feature = "simulator")]
 mod messages;
 #[cfg(feature = "simulator")]
+mod settings;
+#[cfg(feature = "simulator")]
 mod support;

@@ -9,7 +9,7 @@ use antigravity_proxy::config::{SelectionConfig, Strategy as Selection};
 use antigravity_proxy::store::Store;
 use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
-use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason};
+use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason, Version};
 use antigravity_proxy::store::keys::{Keys, SigKey, SigKind};
 use antigravity_proxy::store::ops::accounts::{Change, PutAccount, SetAccount};
 use antigravity_proxy::store::ops::admit::Admit;
@@ -228,9 +228,16 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
                 2 => ("health.emptyPenalty", format!("-{share}")),
                 _ => ("maxConsecutiveFailures", (1 + step.amount % 4).to_string()),
             };
-            let changes = BTreeMap::from([(name.to_owned(), Some(value))]);
-            store.put_settings(Scope::Selection, None, &changes).await?;
-            store.get_settings(Scope::Selection).await.map(|_| ())
+            let changes = BTreeMap::from([
+                ((Scope::Selection, name.to_owned()), Some(value)),
+                (
+                    (Scope::Gateway, "maxRetries".into()),
+                    step.amount.is_multiple_of(2).then(|| share.to_string()),
+                ),
+            ]);
+            let expected = (step.choice & 64 != 0).then_some(Version(u64::from(step.amount % 8)));
+            store.put_settings(expected, &changes).await?;
+            store.get_settings(expected).await.map(|_| ())
         }
         38 => {
             store.put_models(&step.amount.to_string()).await?;
