@@ -26,6 +26,8 @@
 //! | `sig:<hash>` | STRING | what is known of a signature | 1.5 × its sliding time |
 //! | `models` | HASH | catalogue of models | 1 day |
 //! | `usage:<hour>` | HASH | counters, hour = ms since the epoch / 3,600,000 | 30 days |
+//! | `scratch` | any | nothing: `rehearse` tries commands on it | a moment |
+//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `models` or `settings` | – |
 //! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `lifted`, `models` or `settings` | – |
 
 use std::sync::Arc;

@@ -42,5 +42,6 @@ scripts! {
     TRY_LOCK = periodic "try_lock" ["clock" "locks"];
     UNLOCK = periodic "unlock" ["clock" "locks"];
     GET_SETTINGS = periodic "get_settings" ["clock"];
+    REHEARSE = periodic "rehearse" ["clock"];
     PUT_SETTINGS = fsync "put_settings" ["clock"];
 }

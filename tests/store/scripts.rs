@@ -16,7 +16,7 @@ use antigravity_proxy::store::ops::release::{Ending, Release};
 use antigravity_proxy::store::ops::settings::{SELECTION_SETTINGS, Scope};
 use antigravity_proxy::store::ops::settle::{Outcome, Settle};
 use antigravity_proxy::store::ops::tokens::RefreshFailure;
-use antigravity_proxy::store::registry::ALL;
+use antigravity_proxy::store::registry::{ALL, REHEARSE};
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
@@ -89,6 +89,13 @@ fn commands_are_on_the_list() {
         }
     }
     assert_eq!(seen, COMMANDS.iter().copied().collect());
+}
+
+#[test]
+fn the_rehearsal_tries_every_command() {
+    for command in COMMANDS {
+        assert!(REHEARSE.source.contains(&format!("redis.call('{command}'")), "{command}");
+    }
 }
 
 /// Identifiers, numbers and single marks of a Lua text, without comments; strings become `"`.
