@@ -66,11 +66,8 @@ impl Store {
             };
             refused.push(call.map(|call| batch.push(call)).err());
         }
-        let mut replies = match batch.is_empty() {
-            true => Vec::new(),
-            false => self.host.eval(batch).await?,
-        }
-        .into_iter();
+        let replies = if batch.is_empty() { Vec::new() } else { self.host.eval(batch).await? };
+        let mut replies = replies.into_iter();
         let answers = endings.iter().zip(refused).map(|(ending, refused)| match (refused, ending) {
             (Some(error), _) => Err(error),
             (None, Ending::Settle(settle)) => {
