@@ -12,6 +12,8 @@ mod imports;
 #[cfg(feature = "simulator")]
 mod messages;
 #[cfg(feature = "simulator")]
+mod settings;
+#[cfg(feature = "simulator")]
 mod support;
 #[cfg(feature = "simulator")]
 mod versions;

@@ -18,6 +18,7 @@ mod outage;
 mod redis_start;
 mod replicas;
 mod secrets;
+mod settings;
 mod simulator;
 mod site;
 mod start;
