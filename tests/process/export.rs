@@ -156,7 +156,9 @@ async fn redis_moves_to_redis_while_it_is_used_and_when_it_is_not() {
         let lasting = |ledger: &mut Ledger| {
             let mut contents = ledger.contents();
             // These live for seconds and may end in between.
-            contents.retain(|key, _| !["lock:", "tlock:", "probe:"].iter().any(|kind| key.contains(kind)));
+            contents.retain(|key, _| {
+                !["lock:", "tlock:", "probe:", "replicas", "feed:"].iter().any(|kind| key.contains(kind))
+            });
             contents
         };
         let (expected, found) = (lasting(&mut old), lasting(&mut new));
