@@ -65,6 +65,7 @@ async fn a_directory_moves_to_redis_with_everything_in_it() {
     document["accounts"][1]["quotaThreshold"] = json!(0.25);
     document["accounts"][1]["modelQuotaThresholds"] = json!({"gemini-3-flash": 0.5});
     embedded.succeed(&["accounts", "import", "-"], document.to_string().as_bytes()).await;
+    embedded.succeed(&["settings", "set", "maxRetries=7", "globalQuotaThreshold=0.05"], b"").await;
     let gateway = embedded.start().await;
     // A limit of hours, which must still hold afterwards.
     let limited = json!({"when": {"model": "gemini-3-flash", "account": "user1@example.com"},
@@ -88,6 +89,7 @@ async fn a_directory_moves_to_redis_with_everything_in_it() {
             && before["user2@example.com"]["quotaThreshold"] == 0.25
     );
     stop(gateway).await;
+    let settings = embedded.succeed(&["settings", "get", "--json"], b"").await;
     let export = embedded.run(&["store", "export"], b"").await;
     assert_eq!(export.code, Some(0), "{}", export.err);
 
@@ -114,6 +116,13 @@ async fn a_directory_moves_to_redis_with_everything_in_it() {
         }
     }
     assert!(limit(&after), "{after:?}");
+    let stored = |settings: &str| {
+        let rows: Value = serde_json::from_str::<Value>(settings).unwrap()["settings"].clone();
+        let kept = rows.as_array().unwrap().iter().filter(|row| !row["stored"].is_null());
+        kept.map(|row| (row["key"].to_string(), row["stored"].to_string())).collect::<BTreeMap<_, _>>()
+    };
+    let moved = home.succeed(&["settings", "get", "--json"], b"").await;
+    assert_eq!((stored(&settings), stored(&settings).len()), (stored(&moved), 2));
     let answer = gateway.ask("reply with exactly: moved").await;
     assert!(answer.status == 200 && answer.text().contains("moved"), "{}", answer.text());
     assert_eq!(simulator.requests("/token").await.len(), refreshed, "the sealed access tokens still open");

@@ -23,6 +23,8 @@ const CHANGES: usize = 20;
 struct Told {
     there: BTreeSet<String>,
     gone: BTreeSet<String>,
+    /// The number that a setting was given last; it only grows.
+    setting: u64,
 }
 
 impl Told {
@@ -56,6 +58,29 @@ async fn change(url: String, name: &'static str, told: Arc<Mutex<Told>>, stop: C
     }
 }
 
+/// Counts a setting up until `stop`.
+async fn set(url: String, told: Arc<Mutex<Told>>, stop: CancellationToken) {
+    let headers = [("content-type", "application/json")];
+    for number in 1001..10_000 {
+        if stop.is_cancelled() {
+            return;
+        }
+        let body = json!({"settings": {"retryBaseMs": number}}).to_string();
+        let answer = http::send("PATCH", &format!("{url}/api/settings"), &headers, body.as_bytes()).await;
+        if answer.status == 200 {
+            told.lock().unwrap().setting = number;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The number that `set` has reached by `gateway`'s store.
+async fn setting(gateway: &Gateway) -> u64 {
+    let all = http::get(&format!("{}/api/settings", gateway.url)).await.json();
+    let row = all["settings"].as_array().unwrap().iter().find(|row| row["key"] == "retryBaseMs");
+    row.expect("the setting is listed")["stored"].as_u64().expect("it is stored")
+}
+
 async fn held(gateway: &Gateway) -> BTreeSet<(String, String)> {
     let exported = http::get(&format!("{}/api/accounts/export", gateway.url)).await.json();
     let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
@@ -81,6 +106,7 @@ async fn two_gateways_survive_crashes_of_redis_and_nothing_acknowledged_is_lost(
     for (gateway, name) in gateways.iter().zip(["one", "two"]) {
         changes.spawn(change(gateway.url.clone(), name, Arc::clone(&told), stop.clone()));
     }
+    changes.spawn(set(gateways[0].url.clone(), Arc::clone(&told), stop.clone()));
     for _crash in 0..2 {
         let before = (told.lock().unwrap().count(), load.answered());
         until("changes", async || told.lock().unwrap().count() >= before.0 + CHANGES).await;
@@ -96,6 +122,12 @@ async fn two_gateways_survive_crashes_of_redis_and_nothing_acknowledged_is_lost(
         for gateway in &gateways {
             until("the store is back", async || available(gateway).await).await;
             let before = told.lock().unwrap().clone();
+            let kept = setting(gateway).await;
+            assert!(
+                before.setting > 1000 && kept >= before.setting,
+                "{} was set, {kept} kept",
+                before.setting
+            );
             let held = held(gateway).await;
             // What is being removed meanwhile may be gone or not.
             let still = &told.lock().unwrap().there;
