@@ -16,6 +16,7 @@ use crate::account::pool::Pool;
 use crate::account::settlement::{SettlementWorker, Settlements};
 use crate::account::survey::{Survey, SurveyParts};
 use crate::auth::oauth::OAuth;
+use crate::auth::token_store::SharedTokens;
 use crate::auth::tokens::Tokens;
 use crate::auth::vault::Vault;
 use crate::clock::Clock;
@@ -103,7 +104,7 @@ impl Application {
         let tokens = Tokens::new(
             oauth,
             Arc::clone(&opened.vault),
-            Arc::new(store.clone()),
+            Arc::new(SharedTokens::new(store.clone(), config.store.outage_grace, clock.clone())),
             clock.clone(),
             tasks.clone(),
         );
