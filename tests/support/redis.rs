@@ -30,7 +30,9 @@ impl Flavour {
         let package = |module: &str, program: &str| {
             let libraries = std::fs::read_dir(venv.join("lib")).ok()?;
             libraries
-                .filter_map(|entry| Some(entry.ok()?.path().join("site-packages").join(module).join("bin").join(program)))
+                .filter_map(|entry| {
+                    Some(entry.ok()?.path().join("site-packages").join(module).join("bin").join(program))
+                })
                 .find(|path| path.exists())
         };
         match self {
@@ -58,7 +60,8 @@ impl RedisServer {
 
     /// `flavour` with these arguments, which follow those for address and directory.
     pub(crate) fn with(flavour: Flavour, arguments: &[&str]) -> Self {
-        let program = flavour.program().unwrap_or_else(|| panic!("{flavour:?} is not installed: make install-deps"));
+        let program =
+            flavour.program().unwrap_or_else(|| panic!("{flavour:?} is not installed: make install-deps"));
         let dir = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         // A free port may be taken by another process before the server has it.
