@@ -1,7 +1,7 @@
 //! Credentials: sealing at rest, access tokens by refresh.
 
 pub mod oauth;
-mod token_store;
+pub mod token_store;
 pub mod tokens;
 pub mod vault;
 
