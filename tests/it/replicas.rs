@@ -206,7 +206,8 @@ pub(crate) async fn wakes(replicas: &Replicas) {
         &json!({"account": "dev1@example.com"}),
         &json!({"fault": "rate_limited", "reset_ms": 90_000}),
     );
-    let waiting = replicas.client(1).begin(&ask(PLAIN, "hello", false));
+    let body = ask(PLAIN, "hello", false);
+    let waiting = replicas.client(1).begin(&body);
     let import = async {
         assert!(until(async || replicas.metric(1, "pool_waiters").await > 0.0).await, "the request waits");
         replicas.import(0, &only(1)).await;

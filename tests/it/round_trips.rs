@@ -39,7 +39,7 @@ async fn one_turn_before_the_upstream_is_called() {
     assert_eq!(replicas.client(0).send(&ask(GEMINI, "hello", true)).await.status, 200);
     assert!(until(async || replicas.in_flight(0).await == 0).await);
     // Holds every answer until what was asked before it has been looked at.
-    replicas.fault(&json!({}), &json!({"delay_ms": 1_000}));
+    replicas.fault(&json!({}), &json!({"delay_ms": 2_000}));
 
     for stream in [true, false] {
         let mut body = ask(GEMINI, "call 2 tools one after another", stream);

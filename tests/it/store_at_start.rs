@@ -75,12 +75,14 @@ async fn without_a_permission_it_needs() {
     let redis = with(&[]);
     let mut connection = redis.connect();
     for (name, rules, words) in [
-        ("noscripts", &["-evalsha"] as &[&str], ["evalsha", "noscripts"]),
-        ("nokeys", &["resetkeys", "~other:*"], ["~agp:v1:{main}:*", "nokeys"]),
-        ("nochannel", &["resetchannels", "&other:*"], ["&agp:v1:{main}:", "nochannel"]),
+        ("noscripts", &["-evalsha"] as &[&str], &["ACL", "+evalsha"] as &[&str]),
+        ("noload", &["-script"], &["ACL", "+script|load"]),
+        ("nocommand", &["-hincrby"], &["ACL", "commands of the scripts"]),
+        ("nokeys", &["resetkeys", "~other:*"], &["ACL", "~agp:v1:{main}:*"]),
+        ("nochannel", &["resetchannels", "&other:*"], &["ACL", "&agp:v1:{main}:"]),
     ] {
         user(&mut connection, name, rules);
-        refused(&as_user(&redis, name, "sesame"), &words).await;
+        refused(&as_user(&redis, name, "sesame"), words).await;
     }
     user(&mut connection, "gateway", &[]);
     assert_eq!(started(&as_user(&redis, "gateway", "sesame")).await, Ok(()));

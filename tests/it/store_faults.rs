@@ -172,6 +172,25 @@ async fn a_primary_that_becomes_a_replica_and_a_primary_again() {
     survives(&mut redis, &proxy, outage).await;
 }
 
+/// A server that takes no more connections says so with an error where a greeting is due.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_for_connections() {
+    let mut redis = RedisServer::start();
+    let proxy = FaultProxy::start(redis.address()).await;
+    let outage = async |redis: &mut RedisServer| {
+        let mut connection = redis.connect();
+        let mut limit = |most: u32| {
+            let () =
+                redis::cmd("CONFIG").arg("SET").arg("maxclients").arg(most).query(&mut connection).unwrap();
+        };
+        limit(1);
+        proxy.cut();
+        pause(3).await;
+        limit(10_000);
+    };
+    survives(&mut redis, &proxy, outage).await;
+}
+
 /// Commands that disturb, at short intervals while requests go on.
 async fn disturbed(commands: &[&[&str]]) {
     let mut redis = RedisServer::start();

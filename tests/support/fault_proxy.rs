@@ -205,7 +205,7 @@ impl Line<'_> {
                 Mode::Swallow => self.tainted.store(true, Ordering::SeqCst),
                 _ if self.tainted.load(Ordering::SeqCst) => return Ok(()),
                 Mode::Garbage if direction == Direction::Replies => {
-                    to.write_all(b"?\xff\x00nonsense\r\n\r\n").await?
+                    to.write_all(b"?\xff\x00nonsense\r\n\r\n").await?;
                 }
                 Mode::Pass | Mode::Garbage | Mode::Stall => {
                     self.follow(direction, &buffer[..read]);

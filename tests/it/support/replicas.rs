@@ -163,6 +163,7 @@ pub(crate) async fn started(url: &str) -> Result<(), String> {
     let data = tempfile::tempdir().unwrap();
     let mut config = settings(&simulator, data.path());
     on_redis(&mut config, url);
+    config.store.outage_grace = Duration::from_secs(1);
     match Running::start(config, Drain::new()).await {
         Ok(running) => running.shutdown().await.map_err(|error| format!("{error:#}")),
         Err(error) => Err(format!("{error:#}")),
