@@ -2,6 +2,7 @@
 
 pub mod gateway;
 mod health;
+mod host;
 mod lifecycle;
 mod metered;
 pub mod offline;
@@ -59,7 +60,7 @@ impl Running {
     /// Starts a gateway that serves until `drain` begins.
     pub async fn start(config: Config, drain: Drain) -> anyhow::Result<Self> {
         let clock = Clock::system();
-        let application = Application::open(&config, clock.clone())?;
+        let application = Application::open(&config, clock.clone()).await?;
         let control = config.store.control_socket();
         let listeners = Listeners::bind(&config.server, Some(&control)).await?;
         let address = listeners.local_addr()?;

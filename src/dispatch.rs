@@ -112,6 +112,8 @@ pub struct Parts {
 pub struct Dispatcher {
     parts: Arc<Parts>,
     waiters: Arc<Semaphore>,
+    /// Room for signatures that wait for the store, in bytes.
+    room: Arc<Semaphore>,
 }
 
 impl Dispatcher {
@@ -119,7 +121,8 @@ impl Dispatcher {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let waiters = Arc::new(Semaphore::new(parts.settings.dispatch.max_waiters));
-        Self { parts: Arc::new(parts), waiters }
+        let room = Arc::new(Semaphore::new(signatures::WAITING_BYTES));
+        Self { parts: Arc::new(parts), waiters, room }
     }
 
     /// Answers one request; for a streaming one the reply begins with its first event, or with a ping after a
@@ -212,8 +215,15 @@ impl Dispatcher {
     }
 
     fn memory(&self, asker: &Asker) -> Memory {
-        let (pool, tasks) = (self.parts.pool.clone(), self.parts.tasks.clone());
-        Memory::new(pool, Arc::clone(&asker.client_key), tasks, Arc::clone(&self.parts.metrics))
+        let parts = &self.parts;
+        Memory::new(
+            parts.pool.clone(),
+            Arc::clone(&asker.client_key),
+            parts.tasks.clone(),
+            Arc::clone(&parts.metrics),
+            parts.clock.clone(),
+            Arc::clone(&self.room),
+        )
     }
 
     /// Ids for one answer. Should the system have no randomness, they come from the time: ids only have to

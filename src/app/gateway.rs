@@ -1,6 +1,6 @@
 //! The seam to the HTTP surface, over dispatch, pool and store.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::health;
+use super::host::Host;
 use crate::account::alias;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::{Directory, DirectoryError};
@@ -24,20 +25,22 @@ use crate::dispatch::{self, Dispatcher, Reply};
 use crate::server::error::ApiError;
 use crate::server::gateway::{
     AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
-    MessagesReply, ModelEntry, ModelLimit, Status, StoreMode,
+    MessagesReply, ModelEntry, ModelLimit, Status,
 };
 use crate::server::pipe::PipeWriter;
-use crate::store::embedded::EmbeddedHost;
 use crate::store::host::StoreError;
 use crate::store::ident::InvalidReason;
+use crate::store::keys::Keys;
 use crate::store::ops::listing;
+use crate::store::redis::Page;
 use crate::telemetry::metrics::Metrics;
 
 /// The application behind the HTTP surface.
 pub struct AppGateway {
     pub(super) dispatcher: Dispatcher,
     pub(super) directory: Directory,
-    pub(super) host: Arc<EmbeddedHost>,
+    pub(super) host: Host,
+    pub(super) keys: Keys,
     pub(super) catalogue: Catalogue,
     pub(super) survey: Survey,
     pub(super) metrics: Arc<Metrics>,
@@ -165,21 +168,12 @@ impl Gateway for AppGateway {
         .boxed()
     }
 
-    fn export_store(&self, mut out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
-        let host = Arc::clone(&self.host);
+    fn export_store(&self, out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
         async move {
-            let written = tokio::task::spawn_blocking(move || {
-                host.export(&mut out)?;
-                out.flush()
-            });
-            match written.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the store's export ended early");
-                    Err(ApiError::internal())
-                }
-                Err(_panicked) => Err(ApiError::internal()),
-            }
+            self.write_export(out).await.map_err(|error| {
+                tracing::warn!(%error, "the store's export ended early");
+                ApiError::internal()
+            })
         }
         .boxed()
     }
@@ -190,7 +184,7 @@ impl Gateway for AppGateway {
             let uptime = self.clock.instant().saturating_duration_since(self.started);
             Ok(Status {
                 uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
-                store: StoreMode::Embedded,
+                store: self.host.mode(),
                 store_available: accounts.is_ok(),
                 accounts: AccountCounts::of(&accounts.unwrap_or_default()),
                 oauth_client: self.oauth_client,
@@ -209,6 +203,21 @@ impl Gateway for AppGateway {
 }
 
 impl AppGateway {
+    async fn write_export(&self, mut out: PipeWriter) -> anyhow::Result<()> {
+        let mut page = Some(Page::first());
+        while let Some(current) = page {
+            let (commands, next) = self.host.export(&self.keys, current).await?;
+            out = tokio::task::spawn_blocking(move || {
+                out.write_all(&commands)?;
+                out.flush()?;
+                Ok::<_, io::Error>(out)
+            })
+            .await??;
+            page = next;
+        }
+        Ok(())
+    }
+
     async fn list(&self) -> Result<Vec<listing::AccountView>, ApiError> {
         let models = self.catalogue.ids().await.map_err(|error| store_refusal(&error))?;
         self.directory.list(&models).await.map_err(|error| store_refusal(&error))

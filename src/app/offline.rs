@@ -1,4 +1,4 @@
-//! Account and store commands on a data directory that no gateway uses. The answers have the shape of the
+//! Account and store commands that open the store themselves: a data directory that no gateway uses, or Redis. The answers have the shape of the
 //! gateway's own API, so that a command prints the same either way.
 
 use std::io::Write;
@@ -12,12 +12,13 @@ use crate::account::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::gateway::{ImportFailure, ImportReport};
+use crate::store::redis::Page;
 use crate::telemetry::metrics::Metrics;
 use crate::webui::accounts::{imported, listed};
 
 /// Adds or renews the accounts of a document.
 pub async fn import(config: &Config, document: Value) -> anyhow::Result<Value> {
-    let opened = Opened::new(config, &Clock::system(), None)?;
+    let opened = Opened::new(config, &Clock::system(), None).await?;
     let report = opened.directory.import(&serde_json::to_vec(&document)?).await?;
     let failed = report.failed.into_iter();
     Ok(imported(&ImportReport {
@@ -30,7 +31,7 @@ pub async fn import(config: &Config, document: Value) -> anyhow::Result<Value> {
 /// Lists all accounts, without any secret.
 pub async fn list(config: &Config) -> anyhow::Result<Value> {
     let clock = Clock::system();
-    let opened = Opened::new(config, &clock, None)?;
+    let opened = Opened::new(config, &clock, None).await?;
     let models = catalogue(&opened, clock.clone())?.ids().await?;
     let now_ms = clock.epoch_ms();
     let accounts: Vec<_> =
@@ -41,7 +42,7 @@ pub async fn list(config: &Config) -> anyhow::Result<Value> {
 /// Removes the account with this e-mail address.
 pub async fn remove(config: &Config, email: &str) -> anyhow::Result<Value> {
     let clock = Clock::system();
-    let opened = Opened::new(config, &clock, None)?;
+    let opened = Opened::new(config, &clock, None).await?;
     let models = catalogue(&opened, clock)?.ids().await?;
     anyhow::ensure!(opened.directory.remove(email, &models).await?, "Account {email} not found");
     Ok(json!({ "status": "ok", "message": format!("Account {email} removed") }))
@@ -49,10 +50,14 @@ pub async fn remove(config: &Config, email: &str) -> anyhow::Result<Value> {
 
 /// Writes the whole store as RESP commands.
 pub async fn export(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let opened = Opened::new(config, &Clock::system(), None)?;
-    opened.host.export(&mut *out)?;
-    out.flush()?;
-    std::future::ready(Ok(())).await
+    let opened = Opened::new(config, &Clock::system(), None).await?;
+    let mut page = Some(Page::first());
+    while let Some(current) = page {
+        let (commands, next) = opened.host.export(opened.store.keys(), current).await?;
+        out.write_all(&commands)?;
+        page = next;
+    }
+    Ok(out.flush()?)
 }
 
 fn catalogue(opened: &Opened, clock: Clock) -> anyhow::Result<Catalogue> {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gateway::AppGateway;
+use super::host::Host;
 use super::metered::Metered;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
@@ -16,7 +17,6 @@ use crate::account::pool::Pool;
 use crate::account::settlement::{SettlementWorker, Settlements};
 use crate::account::survey::{Survey, SurveyParts};
 use crate::auth::oauth::OAuth;
-use crate::auth::token_store::SharedTokens;
 use crate::auth::tokens::Tokens;
 use crate::auth::vault::Vault;
 use crate::clock::Clock;
@@ -27,12 +27,10 @@ use crate::format::{Options, ToolCache};
 use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::store::Store;
-use crate::store::embedded::EmbeddedHost;
 use crate::store::host::ScriptHost;
 use crate::store::ident::OwnerId;
 use crate::store::keys::Keys;
 use crate::store::ops::PoolEvent;
-use crate::store::registry;
 use crate::telemetry::metrics::Metrics;
 
 /// Converted tool declarations kept; a client sends the same ones turn after turn.
@@ -42,29 +40,28 @@ const LAST_WORK: Duration = Duration::from_secs(10);
 
 /// The store, opened: what both a serving gateway and an offline command need.
 pub(super) struct Opened {
-    pub(super) host: Arc<EmbeddedHost>,
+    pub(super) host: Host,
     pub(super) store: Store,
     pub(super) directory: Directory,
     pub(super) vault: Arc<Vault>,
 }
 
 impl Opened {
-    /// Opens the embedded store of `config` and the keys to its secrets.
-    pub(super) fn new(
+    /// Opens the store of `config` and the keys to its secrets.
+    pub(super) async fn new(
         config: &Config,
         clock: &Clock,
         metrics: Option<&Arc<Metrics>>,
     ) -> anyhow::Result<Self> {
-        let host = Arc::new(EmbeddedHost::open(&config.store.data_dir, clock.clone(), registry::ALL)?);
         let keys = Keys::new(&config.store.pool)?;
+        let host = Host::open(config, &keys, clock).await?;
         let scripts: Arc<dyn ScriptHost> = match metrics {
-            Some(metrics) => {
-                Arc::new(Metered::new(Arc::clone(&host) as _, Arc::clone(metrics), clock.clone()))
-            }
-            None => Arc::clone(&host) as _,
+            Some(metrics) => Arc::new(Metered::new(host.scripts(), Arc::clone(metrics), clock.clone())),
+            None => host.scripts(),
         };
         let store = Store::new(scripts, keys, &config.selection);
-        // The directory's lock is held from here on, so that a new key file is made once.
+        store.rehearse().await?;
+        // An embedded store's directory is locked from here on, so that a new key file is made once.
         let vault = Arc::new(Vault::from_config(&config.store)?);
         let directory = Directory::new(store.clone(), Arc::clone(&vault), clock.clone());
         Ok(Self { host, store, directory, vault })
@@ -92,22 +89,17 @@ pub(super) struct Background {
 
 impl Application {
     /// Opens the store and puts the parts together; nothing runs yet.
-    pub fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
-        let opened = Opened::new(config, &clock, Some(&metrics))?;
+        let opened = Opened::new(config, &clock, Some(&metrics)).await?;
         let tasks = TaskTracker::new();
         let leases = Leases::default();
         let client = Client::new(&config.upstream, clock.clone()).context("the upstream's client")?;
         let oauth = OAuth::new(http::client(&config.upstream)?, config.oauth.clone());
         let oauth_client = config.oauth.client_id.is_some() && config.oauth.client_secret.is_some();
         let store = opened.store.clone();
-        let tokens = Tokens::new(
-            oauth,
-            Arc::clone(&opened.vault),
-            Arc::new(SharedTokens::new(store.clone(), config.store.outage_grace, clock.clone())),
-            clock.clone(),
-            tasks.clone(),
-        );
+        let tokens =
+            Tokens::new(oauth, Arc::clone(&opened.vault), store.clone(), clock.clone(), tasks.clone());
         let catalogue = Catalogue::new(store.clone(), clock.clone(), Arc::clone(&metrics));
         let survey = Survey::new(SurveyParts {
             store: store.clone(),
@@ -141,6 +133,7 @@ impl Application {
             dispatcher,
             directory: opened.directory,
             host: opened.host,
+            keys: store.keys().clone(),
             catalogue: catalogue.clone(),
             survey: survey.clone(),
             metrics,
@@ -241,12 +234,12 @@ async fn follow_events(
             Ok(event) => match PoolEvent::parse(&channel, &event) {
                 Some(PoolEvent::Account(id)) => {
                     // Removed, or signed in anew.
-                    tokens.forget(id.as_str());
+                    tokens.forget(&id);
                     survey.request();
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
                 Some(PoolEvent::Gap) => missed(&survey, &catalogue),
-                Some(PoolEvent::Limit(_) | PoolEvent::Settings) | None => {}
+                Some(PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings) | None => {}
             },
             Err(RecvError::Lagged(_)) => missed(&survey, &catalogue),
             Err(RecvError::Closed) => return,

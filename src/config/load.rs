@@ -168,6 +168,12 @@ impl Config {
         }
         let mut warnings = Vec::new();
         check_together(&values, &mut problems, &mut warnings);
+        if config.store.redis.is_some() && config.store.encryption_keys.is_empty() {
+            let reason = "a store in Redis needs the same keys at every gateway: set ENCRYPTION_KEYS, to the content of \
+                          DATA_DIR/encryption.key when the pool was exported from there, else to the output of \
+                          `openssl rand -base64 32`";
+            problems.push(Problem::new("encryptionKeys", values.origin("encryptionKeys"), reason));
+        }
         warn(&config, &values, file.as_deref(), &mut warnings);
         if problems.is_empty() {
             Ok(Loaded { config, origins: values.origins.clone(), warnings, file, values })
@@ -258,6 +264,13 @@ fn warn(config: &Config, values: &Values, file: Option<&Path>, warnings: &mut Ve
         warnings.push(format!(
             "whoever reaches {}:{} can use the pool: no API key is set (API_KEY), and the address is not a loopback one (HOST)",
             config.server.host, config.server.port
+        ));
+    }
+    if values.is_set("redis.url") && values.is_set("redisAddr") {
+        warnings.push(format!(
+            "redisAddr ({}) is ignored: redis.url ({}) is set",
+            values.origin("redisAddr"),
+            values.origin("redis.url")
         ));
     }
     if config.server.allow_insecure_console && config.server.webui_password.is_none() {

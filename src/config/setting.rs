@@ -84,7 +84,10 @@ impl Setting {
     /// Whether its value must never be shown; such a setting is also read from `NAME_FILE`.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::SecretList | Kind::KeyRing | Kind::SecretUrl(_))
+        matches!(
+            self.kind,
+            Kind::Secret | Kind::SecretList | Kind::KeyRing | Kind::SecretUrl(_) | Kind::RedisUrl
+        )
     }
 }
 
@@ -163,6 +166,10 @@ pub enum Kind {
     UrlList(&'static [&'static str]),
     /// A URL that may hold credentials.
     SecretUrl(&'static [&'static str]),
+    /// Redis's address with credentials, see [`RedisConfig::parse`](super::RedisConfig::parse).
+    RedisUrl,
+    /// Redis's `host:port`.
+    RedisAddress,
     /// A list of texts; comma-separated as text.
     List,
     /// A text that is never shown.
@@ -210,6 +217,10 @@ impl Kind {
             Self::Address => {
                 "an IP address with a port, such as 127.0.0.1:9464, or empty to switch it off".into()
             }
+            Self::RedisUrl => "redis://, rediss:// (TLS) or redis+unix:// and one address, such as \
+                 redis://user:password@host:6379/0 (cluster and Sentinel addresses are not supported)"
+                .into(),
+            Self::RedisAddress => "host:port".into(),
             Self::Url(schemes) | Self::SecretUrl(schemes) => format!("an absolute {} URL", schemes.join("/")),
             Self::UrlList(schemes) => format!("at least one absolute {} URL", schemes.join("/")),
             Self::List => "a list of texts (comma-separated in the environment)".into(),

@@ -8,8 +8,6 @@ use super::setting::{Kind, Section, Setting};
 
 const HTTP: &[&str] = &["http", "https"];
 const PROXY: &[&str] = &["http", "https", "socks5", "socks5h"];
-const REDIS: &[&str] =
-    &["redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"];
 
 const fn set(
     section: Section,
@@ -51,10 +49,12 @@ pub static SETTINGS: &[Setting] = &[
     set(Store, "storeOutageGraceMs", Kind::Millis(0, 300_000), "20000", "Longest time a request waits for an unreachable store."),
     set(Store, "leaseTtlMs", Kind::Millis(3_000, 300_000), "30000", "Life of a request's lease on its account; renewed every third of it."),
     set(Store, "signatureTtlMs", Kind::Millis(60_000, 2_592_000_000), "7200000", "How long thinking signatures are remembered after their last use."),
-    set(Store, "redis.url", Kind::SecretUrl(REDIS), "", "Redis or Valkey that several gateways share.").env(&["REDIS_URL"]).reserved(),
-    set(Store, "redisAddr", Kind::Text, "", "Address of Redis, `host:port`.").env(&["REDIS_ADDR"]).reserved(),
-    set(Store, "redisPassword", Kind::Secret, "", "Password of Redis.").env(&["REDIS_PASSWORD"]).reserved(),
-    set(Store, "redisDB", Kind::Int(0, 65_535), "0", "Database number of Redis.").env(&["REDIS_DB"]).reserved(),
+    set(Store, "redis.url", Kind::RedisUrl, "", "Redis or Valkey that several gateways share; without one the store is embedded in this process.").env(&["REDIS_URL"]),
+    set(Store, "redisAddr", Kind::RedisAddress, "", "Its address, `host:port`, instead of a URL.").env(&["REDIS_ADDR"]),
+    set(Store, "redisPassword", Kind::Secret, "", "Its password, where the URL has none.").env(&["REDIS_PASSWORD"]),
+    set(Store, "redisDB", Kind::Int(0, 65_535), "0", "Its database number, where the URL has none.").env(&["REDIS_DB"]),
+    set(Store, "redis.connectTimeoutMs", Kind::Millis(50, 60_000), "1000", "Time allowed for a connection to Redis."),
+    set(Store, "redis.commandTimeoutMs", Kind::Millis(50, 60_000), "500", "Time allowed for an answer of Redis; then the call has failed and is repeated where that is safe."),
     set(Store, "accountConfigPath", Kind::Path, "", "The reference's accounts file; use `accounts import` instead.").reserved(),
     set(Store, "persistTokenCache", Kind::Bool, "false", "Access tokens are always kept in the store, sealed.").reserved(),
     set(Store, "quotaSnapshotTtlMs", Kind::Millis(0, 86_400_000), "300000", "Age at which a quota snapshot is taken anew.").reserved(),

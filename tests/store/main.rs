@@ -14,7 +14,11 @@ mod embedded;
 mod harness;
 mod histories;
 mod journal;
+mod leases;
 mod redis;
+mod redis_host;
+#[path = "../support/redis.rs"]
+mod redis_server;
 mod scripts;
 mod server;
 mod vectors;

@@ -124,7 +124,8 @@ impl RedisServer {
     /// Starts it again, after [`Self::kill`], on the same port and directory.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.program, &self.arguments, self.port, self.dir.path());
-        assert!(listens(&mut self.child, &self.socket()), "the server comes back");
+        let socket = self.socket();
+        assert!(listens(&mut self.child, &socket), "the server comes back");
     }
 
     fn signal(&self, name: &str) {

@@ -20,7 +20,10 @@ impl ControlSocket {
     /// that there is no moment in which others could open it.
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
         if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves it"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another gateway serves it; give this one a DATA_DIR of its own",
+            ));
         }
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(format!(".{}", std::process::id()));
