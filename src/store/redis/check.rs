@@ -7,7 +7,7 @@ use redis::{ErrorKind, FromRedisValue as _, Pipeline, RedisError, Value};
 
 use super::link::Link;
 use super::{is_refusal_of_credentials, load as load_command, reply};
-use crate::store::host::{Reply, StoreError};
+use crate::store::host::{Reply, ScriptError, StoreError};
 use crate::store::script::Script;
 
 /// The oldest version whose commands and script rules suffice.
@@ -89,9 +89,17 @@ pub(super) async fn subscribe(link: &Link, channel: &str) -> Result<(), StoreErr
     link.subscribe(channel).await.map_err(|error| refused(link, &error, Step::Subscribe(channel)))
 }
 
-/// The user may load scripts but not run them, or not on the pool's keys.
-pub(super) fn may_not_run(link: &Link) -> StoreError {
-    unsuitable(link, lacks("+evalsha and the pool's keys"))
+/// What a script's `error` is when the user's rights are behind it: it may load scripts but not run them, or not all
+/// of their commands, or not on the pool's keys, one of which is `key`.
+pub(super) fn may_not_run(link: &Link, error: &ScriptError, key: &str) -> Option<StoreError> {
+    let message = error.message.as_str();
+    // Servers word it in either way when the script ran into it, by their version.
+    let inside = message.starts_with("ACL failure in script")
+        || message.contains("executing the script can't run this command");
+    (error.code == "NOPERM" || inside).then(|| {
+        let tagged = key.split_inclusive('}').next().unwrap_or_default();
+        unsuitable(link, lacks(&format!("+evalsha, the commands of the scripts and ~{tagged}:*")))
+    })
 }
 
 /// What was tried when the server refused.
