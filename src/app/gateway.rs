@@ -13,19 +13,19 @@ use tokio::time::Instant;
 
 use super::health;
 use super::host::Host;
+use super::settings::SharedSettings;
 use crate::account::alias;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::{Directory, DirectoryError};
 use crate::account::survey::Survey;
 use crate::anthropic::error::ErrorKind;
 use crate::clock::Clock;
-use crate::config::ModelsConfig;
 use crate::dispatch::error::DispatchError;
 use crate::dispatch::{self, Dispatcher, Reply};
 use crate::server::error::ApiError;
 use crate::server::gateway::{
     AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
-    MessagesReply, ModelEntry, ModelLimit, Status,
+    MessagesReply, ModelEntry, ModelLimit, SettingsChange, SettingsChanged, SettingsView, Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::store::host::StoreError;
@@ -44,7 +44,7 @@ pub struct AppGateway {
     pub(super) catalogue: Catalogue,
     pub(super) survey: Survey,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) models: ModelsConfig,
+    pub(super) settings: SharedSettings,
     pub(super) started: Instant,
     pub(super) clock: Clock,
     pub(super) oauth_client: bool,
@@ -83,7 +83,8 @@ impl Gateway for AppGateway {
                     created_ms: model.seen_ms,
                 })
                 .collect();
-            for (source, target) in &self.models.mapping {
+            let settings = self.settings.dispatch().load_full();
+            for (source, target) in &settings.models.mapping {
                 if !entries.iter().any(|entry| entry.id == *source) {
                     let created_ms =
                         offered.iter().find(|model| model.id == *target).map_or(0, |m| m.seen_ms);
@@ -103,7 +104,7 @@ impl Gateway for AppGateway {
     fn aliases(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, ApiError>> {
         async move {
             let offered = self.catalogue.ids().await.map_err(|error| store_refusal(&error))?;
-            Ok(alias::effective(&offered, &self.models))
+            Ok(alias::effective(&offered, &self.settings.dispatch().load().models))
         }
         .boxed()
     }
@@ -176,6 +177,18 @@ impl Gateway for AppGateway {
             })
         }
         .boxed()
+    }
+
+    fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {
+        async move {
+            self.settings.refresh().await.map_err(|error| store_refusal(&error))?;
+            Ok(self.settings.view())
+        }
+        .boxed()
+    }
+
+    fn change_settings(&self, change: SettingsChange) -> BoxFuture<'_, Result<SettingsChanged, ApiError>> {
+        async move { self.settings.change(&change).await.map_err(|error| store_refusal(&error)) }.boxed()
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {

@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 
 use super::gateway::view;
 use super::parts::Opened;
+use super::settings::SharedSettings;
 use crate::account::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::server::gateway::{ImportFailure, ImportReport};
+use crate::config::{Config, Loaded};
+use crate::server::gateway::{ImportFailure, ImportReport, SettingsChange, SettingsChanged};
 use crate::store::redis::Page;
 use crate::telemetry::metrics::Metrics;
 use crate::webui::accounts::{imported, listed};
+use crate::webui::settings;
 
 /// Adds or renews the accounts of a document.
 pub async fn import(config: &Config, document: Value) -> anyhow::Result<Value> {
@@ -58,6 +60,32 @@ pub async fn export(config: &Config, out: &mut (dyn Write + Send)) -> anyhow::Re
         page = next;
     }
     Ok(out.flush()?)
+}
+
+/// The settings with which a gateway would start, and what the store says of them.
+pub async fn settings(loaded: &Loaded) -> anyhow::Result<Value> {
+    Ok(settings::listed(&shared(loaded).await?.view()))
+}
+
+/// Changes shared settings; what is wrong with the change is the error.
+pub async fn change_settings(loaded: &Loaded, change: &SettingsChange) -> anyhow::Result<Value> {
+    let shared = shared(loaded).await?;
+    let mut outcome = shared.change(change).await?;
+    if let SettingsChanged::Done(view) = &mut outcome {
+        // As the next gateway to start sees them.
+        *view = shared.restarted().await?.view();
+    }
+    let keys: Vec<_> = change.settings.keys().cloned().collect();
+    let (_, answer) = settings::answered(&outcome, &keys);
+    match outcome {
+        SettingsChanged::Done(_) => Ok(answer),
+        _ => anyhow::bail!("{}", answer["error"].as_str().unwrap_or_default()),
+    }
+}
+
+async fn shared(loaded: &Loaded) -> anyhow::Result<SharedSettings> {
+    let opened = Opened::new(&loaded.config, &Clock::system(), None).await?;
+    Ok(SharedSettings::load(opened.store, loaded.clone(), Arc::new(Metrics::new()?)).await?)
 }
 
 fn catalogue(opened: &Opened, clock: Clock) -> anyhow::Result<Catalogue> {

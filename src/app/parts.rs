@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::gateway::AppGateway;
 use super::host::Host;
 use super::metered::Metered;
+use super::settings::SharedSettings;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
 use crate::account::lease::Leases;
@@ -21,9 +22,9 @@ use crate::auth::tokens::Tokens;
 use crate::auth::vault::Vault;
 use crate::clock::Clock;
 use crate::cloudcode::{Client, http};
-use crate::config::Config;
-use crate::dispatch::{Dispatcher, Parts, Settings};
-use crate::format::{Options, ToolCache};
+use crate::config::{Config, Loaded};
+use crate::dispatch::{Dispatcher, Parts};
+use crate::format::ToolCache;
 use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::store::Store;
@@ -78,6 +79,7 @@ pub struct Application {
     leases: Leases,
     tokens: Tokens,
     store: Store,
+    settings: SharedSettings,
     lease_ttl: Duration,
     worker: Mutex<Option<SettlementWorker>>,
 }
@@ -88,10 +90,14 @@ pub(super) struct Background {
 }
 
 impl Application {
-    /// Opens the store and puts the parts together; nothing runs yet.
-    pub async fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+    /// Opens the store, reads the shared settings and puts the parts together; nothing runs yet.
+    pub async fn open(loaded: Loaded, clock: Clock) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
-        let opened = Opened::new(config, &clock, Some(&metrics)).await?;
+        let opened = Opened::new(&loaded.config, &clock, Some(&metrics)).await?;
+        let settings = SharedSettings::load(opened.store.clone(), loaded, Arc::clone(&metrics))
+            .await
+            .context("the store does not answer")?;
+        let config = &settings.config();
         let tasks = TaskTracker::new();
         let leases = Leases::default();
         let client = Client::new(&config.upstream, clock.clone()).context("the upstream's client")?;
@@ -113,7 +119,7 @@ impl Application {
         let (settlements, worker) =
             Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
         let dispatcher = Dispatcher::new(Parts {
-            settings: settings(config),
+            settings: settings.dispatch(),
             pool: Pool::new(
                 store.clone(),
                 tokens.clone(),
@@ -137,7 +143,7 @@ impl Application {
             catalogue: catalogue.clone(),
             survey: survey.clone(),
             metrics,
-            models: config.models.clone(),
+            settings: settings.clone(),
             started: clock.instant(),
             clock,
             oauth_client,
@@ -151,6 +157,7 @@ impl Application {
             leases,
             tokens,
             store,
+            settings,
             lease_ttl: config.store.lease_ttl,
             worker: Mutex::new(Some(worker)),
         })
@@ -160,6 +167,11 @@ impl Application {
     #[must_use]
     pub fn gateway(&self) -> Arc<dyn Gateway> {
         Arc::clone(&self.gateway) as _
+    }
+
+    /// The settings in force.
+    pub(super) fn config(&self) -> Config {
+        self.settings.config()
     }
 
     /// The shared state.
@@ -178,6 +190,7 @@ impl Application {
         settlements.close();
         self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
         self.tasks.spawn(self.leases.clone().renew(self.store.clone(), self.lease_ttl, self.stop.clone()));
+        self.tasks.spawn(self.settings.clone().follow(self.stop.clone()));
         self.tasks.spawn(follow_events(
             self.store.clone(),
             self.survey.clone(),
@@ -239,7 +252,10 @@ async fn follow_events(
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
                 Some(PoolEvent::Gap) => missed(&survey, &catalogue),
-                Some(PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings) | None => {}
+                Some(
+                    PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings | PoolEvent::Replica(_),
+                )
+                | None => {}
             },
             Err(RecvError::Lagged(_)) => missed(&survey, &catalogue),
             Err(RecvError::Closed) => return,
@@ -250,22 +266,4 @@ async fn follow_events(
 fn missed(survey: &Survey, catalogue: &Catalogue) {
     catalogue.forget();
     survey.request();
-}
-
-fn settings(config: &Config) -> Settings {
-    let conversion = &config.conversion;
-    Settings {
-        dispatch: config.dispatch.clone(),
-        models: config.models.clone(),
-        conversion: Options {
-            keep_attribution_block: conversion.keep_attribution_block,
-            honour_disabled_thinking: conversion.honour_disabled_thinking,
-            reorder_always: conversion.reorder_always,
-            system_preamble: config.upstream.system_preamble.clone(),
-            user_agent_field: config.upstream.client_name.clone(),
-        },
-        keepalive: config.server.stream_keepalive,
-        outage_grace: config.store.outage_grace,
-        default_project: config.upstream.default_project.clone(),
-    }
 }

@@ -44,7 +44,9 @@ impl Default for StoreConfig {
 impl StoreConfig {
     pub(super) fn apply(&mut self, values: &Values) {
         values.string("pool", &mut self.pool);
-        self.redis = RedisConfig::read(values);
+        if let Some(redis) = RedisConfig::read(values) {
+            self.redis = Some(redis);
+        }
         if let Some(path) = values.text("dataDir") {
             self.data_dir = PathBuf::from(path);
         }

@@ -95,6 +95,9 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
         }
         Kind::Tiers(min, max) => tiers(raw, min, max)?,
         Kind::Text => ValueKind::String(raw.text()?),
+        Kind::Header => {
+            ValueKind::String(raw.text().filter(|text| http::HeaderValue::from_str(text).is_ok())?)
+        }
         Kind::Name => ValueKind::String(raw.text().filter(|name| is_name(name))?),
         Kind::Choice(words) => {
             let word = raw.text()?.trim().to_ascii_lowercase();

@@ -106,6 +106,10 @@ metrics! {
     settlements_queued: IntGauge = "settlements_queued";
     /// Settlements given up because too many were waiting.
     settlements_dropped: IntCounter = "settlements_dropped_total";
+    /// Whether the settings in the shared store are not usable, so that the last usable ones stay in force.
+    shared_settings_rejected: IntGauge = "shared_settings_rejected";
+    /// The generation of the shared settings that this gateway knows.
+    shared_settings_generation: IntGauge = "shared_settings_generation";
     /// The running version; always 1.
     build_info: IntGaugeVec = "build_info" ["version"];
 }

@@ -15,6 +15,7 @@ mod imports;
 #[cfg(feature = "simulator")]
 mod messages;
 #[cfg(feature = "simulator")]
+<<<<<<< HEAD
 #[path = "../support/redis.rs"]
 mod redis_server;
 #[cfg(feature = "simulator")]
@@ -26,4 +27,9 @@ mod store_at_start;
 #[cfg(feature = "simulator")]
 mod store_faults;
 #[cfg(feature = "simulator")]
+||||||| a5286b1
+=======
+mod settings;
+#[cfg(feature = "simulator")]
+>>>>>>> main
 mod support;

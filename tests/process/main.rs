@@ -11,5 +11,6 @@ mod http;
 mod lifecycle;
 mod malformed;
 mod secrets;
+mod settings;
 mod simulator;
 mod start;

@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
 use crate::harness::{M, id, lease, ms, new_account, owner};
+use crate::replicas::{announcement, replica};
 
 /// Commands that scripts use.
 const COMMANDS: &[&str] = &[
@@ -216,7 +217,7 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     let signatures = vec![(signature.clone(), "v".to_owned()); 1500];
     let wanted = vec![signature; 1500];
     let quota = ModelQuota { model: "x".into(), fraction: Some(0.5), reset: None };
-    let changes = BTreeMap::from([("health.initial".to_owned(), Some("1".to_owned()))]);
+    let changes = BTreeMap::from([((Scope::Selection, "health.initial".to_owned()), Some("1".to_owned()))]);
 
     assert!(store.admit(&admit).await.is_err());
     assert!(store.admit_with_signatures(&admit, &wanted, ms(1)).await.is_err());
@@ -247,8 +248,11 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     assert!(store.get_models().await.is_err());
     assert!(store.try_lock("work", &holder, ms(1)).await.is_err());
     assert!(store.unlock("work", &holder).await.is_err());
-    assert!(store.get_settings(Scope::Selection).await.is_err());
-    assert!(store.put_settings(Scope::Gateway, None, &changes).await.is_err());
+    assert!(store.get_settings(None).await.is_err());
+    assert!(store.put_settings(None, &changes).await.is_err());
+    assert!(store.announce_replica(&announcement(&replica("r"))).await.is_err());
+    assert!(store.retire_replica(&replica("r")).await.is_err());
+    assert!(store.list_replicas().await.is_err());
 
     let calls = host.0.lock().unwrap();
     let mut called = BTreeSet::new();

@@ -59,7 +59,7 @@ fn without_any_source_the_settings_are_the_typed_defaults() {
 #[test]
 fn every_setting_that_acts_is_read_and_no_other_name_is() {
     let loaded = Bench::new().load().unwrap();
-    let read = loaded.values.read.borrow();
+    let read = loaded.values.read.lock().unwrap();
     let unread: Vec<_> =
         SETTINGS.iter().filter(|s| !s.reserved && !read.contains(s.key)).map(|s| s.key).collect();
     assert_eq!(unread, Vec::<&str>::new(), "listed but never read");

@@ -17,7 +17,8 @@ use super::{Limits, Listeners, Shutdown};
 use crate::config::ServerConfig;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, Status,
+    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, SettingsChange,
+    SettingsChanged, SettingsView, Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -96,6 +97,14 @@ impl Gateway for Streaming {
 
     fn export_store(&self, _out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
         async { Ok(()) }.boxed()
+    }
+
+    fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn change_settings(&self, _change: SettingsChange) -> BoxFuture<'_, Result<SettingsChanged, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {
