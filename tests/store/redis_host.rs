@@ -163,7 +163,7 @@ async fn an_unfit_server_is_refused_with_the_remedy() {
     for (rules, missing) in [
         ("~* &* +@all -evalsha", "+evalsha"),
         ("~* &* +@all -script", "+script|load"),
-        ("~other &* +@all", "the pool's keys"),
+        ("~other &* +@all", "~agp:v1:{"),
         ("~* &other +@all", "+subscribe"),
     ] {
         let mut user = redis::cmd("ACL");
