@@ -15,7 +15,6 @@ mod imports;
 #[cfg(feature = "simulator")]
 mod messages;
 #[cfg(feature = "simulator")]
-<<<<<<< HEAD
 #[path = "../support/redis.rs"]
 mod redis_server;
 #[cfg(feature = "simulator")]
@@ -23,13 +22,10 @@ mod replicas;
 #[cfg(feature = "simulator")]
 mod round_trips;
 #[cfg(feature = "simulator")]
+mod settings;
+#[cfg(feature = "simulator")]
 mod store_at_start;
 #[cfg(feature = "simulator")]
 mod store_faults;
 #[cfg(feature = "simulator")]
-||||||| a5286b1
-=======
-mod settings;
-#[cfg(feature = "simulator")]
->>>>>>> main
 mod support;
