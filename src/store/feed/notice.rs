@@ -103,12 +103,9 @@ impl Notice<'_> {
                 reason: Some(reason.as_str()),
                 ..kept
             },
-            Self::SettingsChanged { generation, names } => Kept {
-                kind: "settings.changed",
-                generation: Some(generation.0),
-                names,
-                ..kept
-            },
+            Self::SettingsChanged { generation, names } => {
+                Kept { kind: "settings.changed", generation: Some(generation.0), names, ..kept }
+            }
         }
     }
 }
