@@ -118,6 +118,8 @@ pub struct Dispatcher {
     /// Those of the request that this clone serves.
     settings: Arc<Settings>,
     waiters: Arc<Semaphore>,
+    /// Room for signatures that wait for the store, in bytes.
+    room: Arc<Semaphore>,
 }
 
 impl Dispatcher {
@@ -126,7 +128,8 @@ impl Dispatcher {
     pub fn new(parts: Parts) -> Self {
         let settings = parts.settings.load_full();
         let waiters = Arc::new(Semaphore::new(settings.dispatch.max_waiters));
-        Self { parts: Arc::new(parts), settings, waiters }
+        let room = Arc::new(Semaphore::new(signatures::WAITING_BYTES));
+        Self { parts: Arc::new(parts), settings, waiters, room }
     }
 
     /// A clone for one request: from here to its end it sees one set of settings.
@@ -225,8 +228,15 @@ impl Dispatcher {
     }
 
     fn memory(&self, asker: &Asker) -> Memory {
-        let (pool, tasks) = (self.parts.pool.clone(), self.parts.tasks.clone());
-        Memory::new(pool, Arc::clone(&asker.client_key), tasks, Arc::clone(&self.parts.metrics))
+        let parts = &self.parts;
+        Memory::new(
+            parts.pool.clone(),
+            Arc::clone(&asker.client_key),
+            parts.tasks.clone(),
+            Arc::clone(&parts.metrics),
+            parts.clock.clone(),
+            Arc::clone(&self.room),
+        )
     }
 
     /// Ids for one answer. Should the system have no randomness, they come from the time: ids only have to

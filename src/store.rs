@@ -12,6 +12,8 @@ pub mod redis;
 pub mod registry;
 mod reply;
 pub mod script;
+#[cfg(test)]
+pub(crate) mod unsteady;
 
 use std::fmt;
 use std::sync::Arc;

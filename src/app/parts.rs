@@ -104,13 +104,8 @@ impl Application {
         let oauth = OAuth::new(http::client(&config.upstream)?, config.oauth.clone());
         let oauth_client = config.oauth.client_id.is_some() && config.oauth.client_secret.is_some();
         let store = opened.store.clone();
-        let tokens = Tokens::new(
-            oauth,
-            Arc::clone(&opened.vault),
-            Arc::new(store.clone()),
-            clock.clone(),
-            tasks.clone(),
-        );
+        let tokens =
+            Tokens::new(oauth, Arc::clone(&opened.vault), store.clone(), clock.clone(), tasks.clone());
         let catalogue = Catalogue::new(store.clone(), clock.clone(), Arc::clone(&metrics));
         let survey = Survey::new(SurveyParts {
             store: store.clone(),
@@ -252,12 +247,12 @@ async fn follow_events(
             Ok(event) => match PoolEvent::parse(&channel, &event) {
                 Some(PoolEvent::Account(id)) => {
                     // Removed, or signed in anew.
-                    tokens.forget(id.as_str());
+                    tokens.forget(&id);
                     survey.request();
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
                 Some(PoolEvent::Gap) => missed(&survey, &catalogue),
-                Some(PoolEvent::Limit(_) | PoolEvent::Settings) | None => {}
+                Some(PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings) | None => {}
             },
             Err(RecvError::Lagged(_)) => missed(&survey, &catalogue),
             Err(RecvError::Closed) => return,

@@ -19,7 +19,7 @@
 //! | `quota` | HASH | id → quotas as fetched, for lists | ever |
 //! | `m:<model>` | HASH | id → limits, 429 count, quota of the model (`lib/limits.lua`) | 2 days after the last change |
 //! | `leases` | ZSET | `<id>/<lease>` → end: the requests in flight | swept |
-//! | `req:<lease>` | STRING | an attempt's decision, then its settlement | 15 min |
+//! | `req:<lease>` | STRING | an attempt's decision, then its settlement; alone the latter when it was released unadmitted | 15 min |
 //! | `probe:<model>` | STRING | who probes a limited model | 15 s |
 //! | `tlock:<id>`, `tfail:<id>` | STRING | who refreshes a token; when to try again | lock time; pause + 1 min |
 //! | `lock:<work>` | STRING | who was elected | as asked |
@@ -28,6 +28,7 @@
 //! | `usage:<hour>` | HASH | counters, hour = ms since the epoch / 3,600,000 | 30 days |
 //! | `scratch` | any | nothing: `rehearse` tries commands on it | a moment |
 //! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `models` or `settings` | – |
+//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `lifted`, `models` or `settings` | – |
 
 use std::sync::Arc;
 

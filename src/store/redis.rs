@@ -105,10 +105,12 @@ impl ScriptHost for RedisHost {
             }
             let replies = outcome.map_err(|error| self.link.unavailable(&error))?;
             for reply in &replies {
-                if let Reply::Error(error) = reply
-                    && let Some(condition) = reply::Outage::of(error)
-                {
+                let Reply::Error(error) = reply else { continue };
+                if let Some(condition) = reply::Outage::of(error) {
                     return Err(self.link.refused(condition));
+                }
+                if error.code == "NOPERM" {
+                    return Err(check::may_not_run(&self.link));
                 }
             }
             Ok(replies)

@@ -21,6 +21,7 @@ scripts! {
     ADMIT = periodic "admit" ["clock" "fields" "hot" "trackers" "settings" "tokens" "locks" "leases" "selection"];
     HEARTBEAT = periodic "heartbeat" ["clock" "fields" "hot" "leases"];
     SETTLE = periodic "settle" ["clock" "fields" "hot" "trackers" "limits" "settings" "locks" "usage"];
+    RELEASE = periodic "release" ["clock" "fields" "hot" "trackers" "settings" "locks"];
     GET_CREDENTIAL = periodic "get_credential" ["clock"];
     FIND_ACCOUNT = periodic "find_account" ["clock" "hot"];
     PUT_ACCOUNT = fsync "put_account" ["clock" "fields" "hot" "settings" "thresholds"];

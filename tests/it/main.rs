@@ -12,6 +12,9 @@ mod imports;
 #[cfg(feature = "simulator")]
 mod messages;
 #[cfg(feature = "simulator")]
+#[path = "../support/redis.rs"]
+mod redis_server;
+#[cfg(feature = "simulator")]
 mod settings;
 #[cfg(feature = "simulator")]
 mod support;

@@ -98,17 +98,17 @@ async fn leases_are_the_requests_in_flight() {
         assert_eq!(pool.grant("l1", T).await.in_flight, 1);
         assert_eq!(pool.grant("l2", T + 10_000).await.in_flight, 2);
         let ids = [lease("l1"), lease("l2"), lease("l9")];
-        let renewals = pool.store.at(T + 20_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
-        assert_eq!(renewals, [Renewal::Renewed]);
+        let beat = pool.store.at(T + 20_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
+        assert_eq!((&beat.renewals[..], beat.lapsed), (&[Renewal::Renewed][..], 0));
         // l2 ends at T+40 s; l1 lives until T+50 s.
         assert_eq!(pool.grant("l3", T + 40_000).await.in_flight, 2);
-        let renewals = pool.store.at(T + 60_000).heartbeat(&ids, ms(30_000)).await.unwrap();
-        assert_eq!(renewals, [Renewal::Renewed, Renewal::Revived, Renewal::Unknown]);
+        let beat = pool.store.at(T + 60_000).heartbeat(&ids, ms(30_000)).await.unwrap();
+        assert_eq!(beat.renewals, [Renewal::Renewed, Renewal::Revived, Renewal::Unknown]);
         assert_eq!(pool.view("a", T + 60_000).await.in_flight, 3);
         pool.settle("a", "l1", T + 61_000, Outcome::Success).await;
         assert_eq!(pool.view("a", T + 61_000).await.in_flight, 2);
-        let renewals = pool.store.at(T + 62_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
-        assert_eq!(renewals, [Renewal::Unknown], "settled");
+        let beat = pool.store.at(T + 62_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
+        assert_eq!(beat.renewals, [Renewal::Unknown], "settled");
         // Everything lapses when its holder is gone.
         assert_eq!(pool.grant("l4", T + 200_000).await.in_flight, 1);
     })

@@ -14,6 +14,7 @@ mod embedded;
 mod harness;
 mod histories;
 mod journal;
+mod leases;
 mod redis;
 mod redis_host;
 #[path = "../support/redis.rs"]

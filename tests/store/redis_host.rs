@@ -1,5 +1,6 @@
 //! The Redis host against real servers: what it survives and what it refuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use antigravity_proxy::clock::Clock;
@@ -129,7 +130,12 @@ async fn a_primary_that_becomes_a_replica_is_away_until_it_is_one_again() {
 
 #[tokio::test]
 async fn an_unfit_server_is_refused_with_the_remedy() {
-    let problem = async |server: &RedisServer, url: String| match host(&url).await {
+    let open = async |url: &str| {
+        let store =
+            Store::new(Arc::new(host(url).await?), Keys::new("test").unwrap(), &SelectionConfig::default());
+        store.rehearse().await
+    };
+    let problem = async |server: &RedisServer, url: String| match open(&url).await {
         Err(error @ StoreError::Unsuitable { .. }) => {
             assert!(error.to_string().starts_with(&format!("Redis at {} ", server.address())), "{error}");
             error.to_string()
@@ -157,6 +163,7 @@ async fn an_unfit_server_is_refused_with_the_remedy() {
     for (rules, missing) in [
         ("~* &* +@all -evalsha", "+evalsha"),
         ("~* &* +@all -script", "+script|load"),
+        ("~other &* +@all", "the pool's keys"),
         ("~* &other +@all", "+subscribe"),
     ] {
         let mut user = redis::cmd("ACL");
@@ -186,13 +193,13 @@ async fn rules_that_lack_a_command_are_noticed_at_start() {
             .arg("on")
             .arg(">pw")
             .arg("~agp:*")
+            .arg("resetchannels")
             .arg("&agp:*")
             .arg("+@all")
             .arg("-zadd");
         user.exec(&mut server.connect()).unwrap();
         let host = host(&server.url().replace("redis://", "redis://gate:pw@")).await.unwrap();
-        let store =
-            Store::new(std::sync::Arc::new(host), Keys::new("test").unwrap(), &SelectionConfig::default());
+        let store = Store::new(Arc::new(host), Keys::new("test").unwrap(), &SelectionConfig::default());
         assert!(matches!(store.rehearse().await, Err(StoreError::Script { .. })), "{flavour:?}");
         redis::cmd("ACL").arg("SETUSER").arg("gate").arg("+zadd").exec(&mut server.connect()).unwrap();
         store.rehearse().await.unwrap();

@@ -252,7 +252,6 @@ fn the_references_sample_keys_load() {
     );
     let loaded = bench.load().unwrap();
     assert_eq!(loaded.config.server.request_body_limit, 10 << 20);
-    assert_eq!(loaded.config.dispatch.default_cooldown, Duration::from_mins(1));
     assert_eq!(loaded.config.models.mapping, BTreeMap::from([("claude-x".into(), "gemini-y".into())]));
     assert!(loaded.config.server.api_keys.is_empty());
     assert!(loaded.warnings.iter().any(|w| w.starts_with("redisAddr")), "{:?}", loaded.warnings);

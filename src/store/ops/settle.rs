@@ -7,7 +7,7 @@ use crate::store::Store;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, LeaseId, Stamp};
 use crate::store::registry::SETTLE;
-use crate::store::reply::plain;
+use crate::store::reply::{Fields, plain};
 
 /// The end of one attempt.
 #[derive(Clone, Debug)]
@@ -200,26 +200,10 @@ impl Outcome {
 impl Store {
     /// Ends an attempt: removes its lease, applies its outcome, counts its usage.
     pub async fn settle(&self, settle: &Settle<'_>) -> Result<Settlement, StoreError> {
-        let mut fields = self.run(self.settle_call(settle)?).await?;
-        let (code, stamp) = fields.head()?;
-        let gone = match code.as_str() {
-            "OK" => false,
-            "GONE" => true,
-            other => return Err(fields.unknown(other)),
-        };
-        let settlement = Settlement {
-            stamp,
-            duplicate: fields.flag("whether it is a duplicate")?,
-            attempt: fields.number("the attempt")?,
-            backoff: fields.millis("ms of backoff")?,
-            invalidated: fields.flag("whether it invalidated")?,
-            gone,
-        };
-        fields.end()?;
-        Ok(settlement)
+        settlement(self.run(self.settle_call(settle)?).await?)
     }
 
-    fn settle_call(&self, settle: &Settle<'_>) -> Result<Call, StoreError> {
+    pub(super) fn settle_call(&self, settle: &Settle<'_>) -> Result<Call, StoreError> {
         let model = plain(&SETTLE, "model", settle.model)?;
         let row = match &settle.usage {
             Some(usage) => {
@@ -257,4 +241,23 @@ impl Store {
                 .arg(millis(usage.latency)),
         ))
     }
+}
+
+pub(super) fn settlement(mut fields: Fields) -> Result<Settlement, StoreError> {
+    let (code, stamp) = fields.head()?;
+    let gone = match code.as_str() {
+        "OK" => false,
+        "GONE" => true,
+        other => return Err(fields.unknown(other)),
+    };
+    let settlement = Settlement {
+        stamp,
+        duplicate: fields.flag("whether it is a duplicate")?,
+        attempt: fields.number("the attempt")?,
+        backoff: fields.millis("ms of backoff")?,
+        invalidated: fields.flag("whether it invalidated")?,
+        gone,
+    };
+    fields.end()?;
+    Ok(settlement)
 }

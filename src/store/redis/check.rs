@@ -89,6 +89,11 @@ pub(super) async fn subscribe(link: &Link, channel: &str) -> Result<(), StoreErr
     link.subscribe(channel).await.map_err(|error| refused(link, &error, Step::Subscribe(channel)))
 }
 
+/// The user may load scripts but not run them, or not on the pool's keys.
+pub(super) fn may_not_run(link: &Link) -> StoreError {
+    unsuitable(link, lacks("+evalsha and the pool's keys"))
+}
+
 /// What was tried when the server refused.
 enum Step<'c> {
     Connect,
