@@ -30,6 +30,7 @@ mod upstream;
 mod value;
 mod values;
 
+pub use self::redis::{RedisConfig, RedisEndpoint};
 pub use conversion::ConversionConfig;
 pub use dispatch::DispatchConfig;
 pub use listing::SettingRow;
@@ -37,7 +38,6 @@ pub use load::{Flags, LoadInput, Loaded};
 pub use models::{AliasRule, ModelsConfig};
 pub use oauth::OAuthConfig;
 pub use problem::{ConfigErrors, Origin, Problem};
-pub use redis::{RedisConfig, RedisEndpoint};
 pub use reference::reference;
 pub use selection::{SelectionConfig, Strategy};
 pub use server::ServerConfig;
