@@ -4,6 +4,7 @@
 //! `scripts/*.lua`, which run in whatever [`host::ScriptHost`] it was given.
 
 pub mod embedded;
+pub mod feed;
 pub mod host;
 pub mod ident;
 pub mod keys;
@@ -21,7 +22,10 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::config::SelectionConfig;
+use feed::Feed;
+use feed::notice::Notice;
 use host::{Call, Event, Reply, ScriptHost, StoreError};
+use ident::Stamp;
 use keys::Keys;
 use registry::REHEARSE;
 use reply::Fields;
@@ -33,6 +37,7 @@ pub struct Store {
     host: Arc<dyn ScriptHost>,
     keys: Keys,
     settings: Settings,
+    feed: Option<Arc<dyn Feed>>,
     now_ms: Option<i64>,
 }
 
@@ -65,7 +70,7 @@ impl Store {
     /// The pool of `keys` on `host`, with this process's own selection settings.
     #[must_use]
     pub fn new(host: Arc<dyn ScriptHost>, keys: Keys, selection: &SelectionConfig) -> Self {
-        Self { host, keys, settings: Settings::new(selection), now_ms: None }
+        Self { host, keys, settings: Settings::new(selection), feed: None, now_ms: None }
     }
 
     /// The same pool at a fixed time, for tests; everywhere else scripts read the store's own clock.
@@ -79,6 +84,12 @@ impl Store {
     #[must_use]
     pub fn with_selection(&self, selection: &SelectionConfig) -> Self {
         Self { settings: Settings::new(selection), ..self.clone() }
+    }
+
+    /// The same pool; what its wrappers change from now on is noted in `feed`.
+    #[must_use]
+    pub fn noting(&self, feed: Arc<dyn Feed>) -> Self {
+        Self { feed: Some(feed), ..self.clone() }
     }
 
     /// The pool's keys.
@@ -112,6 +123,13 @@ impl Store {
     /// Adds the two lines of own settings.
     fn configured(&self, call: Call) -> Call {
         call.arg(&*self.settings.base).arg(&*self.settings.pinned)
+    }
+
+    /// Tells operators what this process's call has changed.
+    fn note(&self, stamp: Stamp, notice: Notice<'_>) {
+        if let Some(feed) = &self.feed {
+            notice.append(stamp, &**feed);
+        }
     }
 
     async fn run(&self, call: Call) -> Result<Fields, StoreError> {

@@ -291,7 +291,9 @@ impl Attempt {
         match applied {
             Ok(Ok(answers)) => {
                 unsettled.end = None;
-                answers.iter().for_each(|answer| end.report(answer));
+                for answer in &answers {
+                    end.report(answer);
+                }
             }
             Ok(Err(error)) => tracing::debug!(%error, "settlement is queued"),
             Err(_elapsed) => tracing::debug!("settlement is queued: the store is slow"),

@@ -252,7 +252,10 @@ async fn follow_events(
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
                 Some(PoolEvent::Gap) => missed(&survey, &catalogue),
-                Some(PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings) | None => {}
+                Some(
+                    PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings | PoolEvent::Replica(_),
+                )
+                | None => {}
             },
             Err(RecvError::Lagged(_)) => missed(&survey, &catalogue),
             Err(RecvError::Closed) => return,

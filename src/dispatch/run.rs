@@ -209,7 +209,7 @@ impl Life<'_> {
                 return Err(last.unwrap_or(DispatchError::DeadlineExceeded));
             }
             budget.history.begin_attempt();
-            let error = match self.attempt(model, &grant, attempt, converted, &mut budget).await {
+            let error = match self.attempt(model, &grant, *attempt, converted, &mut budget).await {
                 Ended::Answered(reply) => return Ok(reply),
                 Ended::Failed(error) => return Err(error),
                 Ended::Rotate(error) => error,
@@ -257,7 +257,7 @@ impl Life<'_> {
 }
 
 enum Admitted {
-    Granted(Box<Grant>, Attempt, Vec<Option<String>>),
+    Granted(Box<Grant>, Box<Attempt>, Vec<Option<String>>),
     /// A wait is over.
     Again,
 }
@@ -286,7 +286,8 @@ impl Life<'_> {
                     credential: grant.credential,
                     admitted_at_ms: admission.stamp.now_ms,
                 };
-                return Ok(Admitted::Granted(grant, claim.begin(granted, &self.asker), values));
+                let attempt = Box::new(claim.begin(granted, &self.asker));
+                return Ok(Admitted::Granted(grant, attempt, values));
             }
             Decision::Wait { wait, reason } => Ok((wait, reason)),
             Decision::Empty => Err(DispatchError::NoAccounts),

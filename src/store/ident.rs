@@ -60,6 +60,11 @@ id! {
     OwnerId
 }
 
+id! {
+    /// One run of one gateway process: random, new with each start.
+    ReplicaId
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -25,10 +25,12 @@
 //! | `lock:<work>` | STRING | who was elected | as asked |
 //! | `sig:<hash>` | STRING | what is known of a signature | 1.5 × its sliding time |
 //! | `models` | HASH | catalogue of models | 1 day |
+//! | `replicas` | HASH | replica id → record (`lib/replicas.lua`) | record: 15 s after its last beat |
+//! | `feed:<topic>` | STREAM | what happened, in order (`feed.rs`); Redis only, no script touches it | capped |
+//! | `feed:<topic>:<writer>` | STRING | number of the last entry of a writer | 1 h after it |
 //! | `usage:<hour>` | HASH | counters, hour = ms since the epoch / 3,600,000 | 30 days |
 //! | `scratch` | any | nothing: `rehearse` tries commands on it | a moment |
-//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `models` or `settings` | – |
-//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `lifted`, `models` or `settings` | – |
+//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `lifted`, `models`, `settings` or `replica` | – |
 
 use std::sync::Arc;
 
@@ -98,6 +100,10 @@ impl Keys {
 
     pub(super) fn lock(&self, work: &str) -> String {
         [&self.prefix, "lock:", work].concat()
+    }
+
+    pub(super) fn feed(&self, topic: &str) -> String {
+        [&self.prefix, "feed:", topic].concat()
     }
 
     pub(super) fn signature(&self, key: &SigKey) -> String {

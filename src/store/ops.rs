@@ -6,13 +6,14 @@ pub mod listing;
 pub mod locks;
 pub mod models;
 pub mod release;
+pub mod replicas;
 pub mod settings;
 pub mod settle;
 pub mod signatures;
 pub mod tokens;
 
 use super::host::Event;
-use super::ident::AccountId;
+use super::ident::{AccountId, ReplicaId};
 
 /// An event of the pool's channel: a hint to look again, never the fact itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum PoolEvent {
     Models,
     /// Shared settings changed.
     Settings,
+    /// A replica joined, left or lapsed.
+    Replica(ReplicaId),
     /// Events were missed: any of the above may have happened.
     Gap,
 }
@@ -48,6 +51,7 @@ impl PoolEvent {
             "lifted" => AccountId::new(id).ok().map(Self::Lifted),
             "models" => Some(Self::Models),
             "settings" => Some(Self::Settings),
+            "replica" => ReplicaId::new(id).ok().map(Self::Replica),
             _ => None,
         }
     }
@@ -65,6 +69,8 @@ mod tests {
         assert_eq!(PoolEvent::parse("a", &event("limit x1 9")), Some(PoolEvent::Limit(account.clone())));
         assert_eq!(PoolEvent::parse("a", &event("lifted x1 9")), Some(PoolEvent::Lifted(account)));
         assert_eq!(PoolEvent::parse("a", &event("settings cfg 9")), Some(PoolEvent::Settings));
+        let replica = ReplicaId::new("x1").unwrap();
+        assert_eq!(PoolEvent::parse("a", &event("replica x1 9")), Some(PoolEvent::Replica(replica)));
         assert_eq!(PoolEvent::parse("a", &event("new x1 9")), None);
         assert_eq!(PoolEvent::parse("b", &event("account x1 9")), None);
         assert_eq!(PoolEvent::parse("b", &Event::Gap), Some(PoolEvent::Gap));

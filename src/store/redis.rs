@@ -104,13 +104,14 @@ impl ScriptHost for RedisHost {
                 outcome = self.run(&batch).await;
             }
             let replies = outcome.map_err(|error| self.link.unavailable(&error))?;
-            for reply in &replies {
+            for (call, reply) in batch.iter().zip(&replies) {
                 let Reply::Error(error) = reply else { continue };
                 if let Some(condition) = reply::Outage::of(error) {
                     return Err(self.link.refused(condition));
                 }
-                if error.code == "NOPERM" {
-                    return Err(check::may_not_run(&self.link));
+                if reply::is_denial(error) {
+                    let key = call.keys.first().map_or("", String::as_str);
+                    return Err(check::denied(&self.link, error, key));
                 }
             }
             Ok(replies)

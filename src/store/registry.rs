@@ -1,5 +1,9 @@
 //! All scripts, composed at compile time from their shared pieces (`scripts/lib`) and themselves.
 
+use std::sync::LazyLock;
+
+use sha2::{Digest as _, Sha256};
+
 use super::script::Script;
 
 macro_rules! scripts {
@@ -44,4 +48,35 @@ scripts! {
     GET_SETTINGS = periodic "get_settings" ["clock"];
     REHEARSE = periodic "rehearse" ["clock"];
     PUT_SETTINGS = fsync "put_settings" ["clock"];
+    ANNOUNCE_REPLICA = periodic "announce_replica" ["clock" "fields" "replicas"];
+    RETIRE_REPLICA = periodic "retire_replica" ["clock"];
+    LIST_REPLICAS = periodic "list_replicas" ["clock" "fields" "replicas"];
+}
+
+/// Names the set of scripts of this build: the first 12 hex digits of the SHA-256 over their names and texts. Two
+/// replicas of one pool that differ in it follow different rules, as they may during a rollout.
+pub static DIGEST: LazyLock<String> = LazyLock::new(|| digest(ALL));
+
+fn digest(scripts: &[&Script]) -> String {
+    let mut hash = Sha256::new();
+    for part in scripts.iter().flat_map(|script| [script.name, script.source]) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_change_of_a_script_changes_the_digest() {
+        let (a, b) = (Script::periodic("a", "return 1"), Script::periodic("a", "return 2"));
+        let (c, d) = (Script::periodic("ar", "eturn 1"), Script::periodic("b", "return 1"));
+        for other in [&b, &c, &d] {
+            assert_ne!(digest(&[&a]), digest(&[other]));
+        }
+        assert_eq!(DIGEST.len(), 12);
+    }
 }

@@ -15,6 +15,7 @@ use antigravity_proxy::store::ops::accounts::{Change, PutAccount, SetAccount};
 use antigravity_proxy::store::ops::admit::Admit;
 use antigravity_proxy::store::ops::models::ModelQuota;
 use antigravity_proxy::store::ops::release::Release;
+use antigravity_proxy::store::ops::replicas::Announcement;
 use antigravity_proxy::store::ops::settings::Scope;
 use antigravity_proxy::store::ops::settle::{LimitKind, Outcome, Settle, UsageEntry};
 use antigravity_proxy::store::ops::tokens::RefreshFailure;
@@ -26,6 +27,7 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio::sync::broadcast;
 
 use crate::harness::{T, id, lease, ms, new_account, owner};
+use crate::replicas::{announcement, replica};
 use crate::server::Redis;
 
 /// One key, whatever its type.
@@ -97,7 +99,7 @@ struct Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let later = prop_oneof![4 => Just(0), 4 => 0..3000_i64, 2 => 0..200_000_i64, 1 => -5000..0_i64, 1 => 0..8_000_000_i64];
-    (0..42_u8, 0..5_u8, 0..12_u8, any::<u8>(), 0..100_000_u32, later).prop_map(
+    (0..44_u8, 0..5_u8, 0..12_u8, any::<u8>(), 0..100_000_u32, later).prop_map(
         |(operation, account, attempt, choice, amount, later)| Step {
             operation,
             account,
@@ -241,7 +243,18 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
             store.put_models(&step.amount.to_string()).await?;
             store.get_models().await.map(|_| ())
         }
-        39 | 40 => store.release(Release { lease: &attempt, model }).await.map(|_| ()),
+        39 => store.release(Release { lease: &attempt, model }).await.map(|_| ()),
+        40 => {
+            let id = replica(name);
+            let announcement = Announcement {
+                in_flight: u64::from(step.amount),
+                uptime: ms(u64::from(step.amount)),
+                ..announcement(&id)
+            };
+            store.announce_replica(&announcement).await?;
+            store.list_replicas().await.map(|_| ())
+        }
+        41 => store.retire_replica(&replica(name)).await.map(|_| ()),
         _ => store.list_accounts(u64::from(step.choice % 3), 3, &["m".into(), "n".into()]).await.map(|_| ()),
     }
 }

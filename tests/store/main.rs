@@ -11,6 +11,7 @@
 mod behaviour;
 mod differential;
 mod embedded;
+mod feed;
 mod harness;
 mod histories;
 mod journal;
@@ -19,6 +20,7 @@ mod redis;
 mod redis_host;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod replicas;
 mod scripts;
 mod server;
 mod vectors;

@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
 use crate::harness::{M, id, lease, ms, new_account, owner};
+use crate::replicas::{announcement, replica};
 
 /// Commands that scripts use.
 const COMMANDS: &[&str] = &[
@@ -249,6 +250,9 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     assert!(store.unlock("work", &holder).await.is_err());
     assert!(store.get_settings(None).await.is_err());
     assert!(store.put_settings(None, &changes).await.is_err());
+    assert!(store.announce_replica(&announcement(&replica("r"))).await.is_err());
+    assert!(store.retire_replica(&replica("r")).await.is_err());
+    assert!(store.list_replicas().await.is_err());
 
     let calls = host.0.lock().unwrap();
     let mut called = BTreeSet::new();

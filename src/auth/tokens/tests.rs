@@ -96,7 +96,7 @@ impl World {
     async fn stored_for(&self) -> u64 {
         let owner = OwnerId::new("look").unwrap();
         match self.host.pool().begin_refresh(&a(), &owner, Duration::from_secs(1)).await.unwrap() {
-            Refresh::Token { ttl, .. } => ttl.as_millis().div_ceil(1000) as u64,
+            Refresh::Token { ttl, .. } => u64::try_from(ttl.as_millis().div_ceil(1000)).unwrap(),
             other => panic!("{other:?}"),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::store::Store;
+use crate::store::feed::notice::Notice;
 use crate::store::host::{Arg, Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, Source, Version};
 use crate::store::registry::{
@@ -291,7 +292,7 @@ impl Store {
             .arg(plain(&INVALIDATE_ACCOUNT, "address", url.unwrap_or_default())?)
             .arg(self.keys.channel());
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let outcome = match code.as_str() {
             "OK" => InvalidateOutcome::Done,
             "STALE" => InvalidateOutcome::Stale,
@@ -299,6 +300,9 @@ impl Store {
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
+        if outcome == InvalidateOutcome::Done {
+            self.note(stamp, Notice::AccountInvalid { id: account, reason });
+        }
         Ok(outcome)
     }
 

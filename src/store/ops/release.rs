@@ -66,14 +66,15 @@ impl Store {
             };
             refused.push(call.map(|call| batch.push(call)).err());
         }
-        let mut replies = match batch.is_empty() {
-            true => Vec::new(),
-            false => self.host.eval(batch).await?,
-        }
-        .into_iter();
+        let replies = if batch.is_empty() { Vec::new() } else { self.host.eval(batch).await? };
+        let mut replies = replies.into_iter();
         let answers = endings.iter().zip(refused).map(|(ending, refused)| match (refused, ending) {
             (Some(error), _) => Err(error),
-            (None, Ending::Settle(_)) => settlement(single(&SETTLE, replies.next())?).map(Ended::Settled),
+            (None, Ending::Settle(settle)) => {
+                let settlement = settlement(single(&SETTLE, replies.next())?)?;
+                self.note_invalid(settle, &settlement);
+                Ok(Ended::Settled(settlement))
+            }
             (None, Ending::Release(_)) => released(single(&RELEASE, replies.next())?).map(Ended::Released),
         });
         Ok(answers.collect())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::store::Store;
+use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::Version;
 use crate::store::registry::{GET_SETTINGS, PUT_SETTINGS};
@@ -57,7 +58,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn key(self) -> &'static str {
+    /// `cfg` or `conf`, as its key is named.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Selection => "cfg",
             Self::Gateway => "conf",
@@ -67,7 +70,7 @@ impl Scope {
     /// Takes `cfg/strategy` apart.
     fn split(name: &str) -> Option<(Self, String)> {
         let (place, name) = name.split_once('/')?;
-        let scope = [Self::Selection, Self::Gateway].into_iter().find(|scope| scope.key() == place)?;
+        let scope = [Self::Selection, Self::Gateway].into_iter().find(|scope| scope.as_str() == place)?;
         Some((scope, name.to_owned()))
     }
 }
@@ -124,10 +127,10 @@ impl Store {
             self.settings_call(&PUT_SETTINGS).arg(expected.map(|version| version.0)).arg(self.keys.channel());
         for ((scope, name), value) in changes {
             let name = plain(&PUT_SETTINGS, "name", name)?;
-            call = call.arg(scope.key()).arg(name).arg(value.as_deref().unwrap_or_default());
+            call = call.arg(scope.as_str()).arg(name).arg(value.as_deref().unwrap_or_default());
         }
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let generation = Version(fields.number("a generation")?);
         let outcome = match code.as_str() {
             "OK" => PutSettings::Done(generation),
@@ -135,11 +138,15 @@ impl Store {
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
+        if matches!(outcome, PutSettings::Done(_)) {
+            let names: Vec<_> = changes.keys().map(|(_, name)| name.as_str()).collect();
+            self.note(stamp, Notice::SettingsChanged { generation, names: &names });
+        }
         Ok(outcome)
     }
 
     fn settings_call(&self, script: &'static Script) -> Call {
-        ["meta", Scope::Selection.key(), Scope::Gateway.key()]
+        ["meta", Scope::Selection.as_str(), Scope::Gateway.as_str()]
             .into_iter()
             .fold(Call::new(script), |call, key| call.key(self.keys.named(key)))
     }

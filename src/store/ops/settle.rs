@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::admit::millis;
 use crate::store::Store;
+use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
-use crate::store::ident::{AccountId, CredentialVersion, LeaseId, Stamp};
+use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, LeaseId, Stamp};
 use crate::store::registry::SETTLE;
 use crate::store::reply::{Fields, plain};
 
@@ -200,7 +201,18 @@ impl Outcome {
 impl Store {
     /// Ends an attempt: removes its lease, applies its outcome, counts its usage.
     pub async fn settle(&self, settle: &Settle<'_>) -> Result<Settlement, StoreError> {
-        settlement(self.run(self.settle_call(settle)?).await?)
+        let settlement = settlement(self.run(self.settle_call(settle)?).await?)?;
+        self.note_invalid(settle, &settlement);
+        Ok(settlement)
+    }
+
+    /// Tells the feed of an account that needs its owner.
+    pub(super) fn note_invalid(&self, settle: &Settle<'_>, settlement: &Settlement) {
+        if settlement.invalidated
+            && let Some(reason) = InvalidReason::from_name(settle.outcome.name())
+        {
+            self.note(settlement.stamp, Notice::AccountInvalid { id: settle.account, reason });
+        }
     }
 
     pub(super) fn settle_call(&self, settle: &Settle<'_>) -> Result<Call, StoreError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::admit::millis;
 use crate::store::Store;
+use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, Generation, InvalidReason, OwnerId, Source};
 use crate::store::registry::{BEGIN_REFRESH, DROP_TOKEN, FAIL_REFRESH, FINISH_REFRESH};
@@ -189,7 +190,7 @@ impl Store {
             })
             .arg(self.keys.channel());
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let failed = match code.as_str() {
             "OK" => {
                 let pause = fields.millis("ms of pause")?;
@@ -204,6 +205,9 @@ impl Store {
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
+        if failed == FailedRefresh::Invalidated {
+            self.note(stamp, Notice::AccountInvalid { id: account, reason: InvalidReason::Revoked });
+        }
         Ok(failed)
     }
 

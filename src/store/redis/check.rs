@@ -7,7 +7,7 @@ use redis::{ErrorKind, FromRedisValue as _, Pipeline, RedisError, Value};
 
 use super::link::Link;
 use super::{is_refusal_of_credentials, load as load_command, reply};
-use crate::store::host::{Reply, StoreError};
+use crate::store::host::{Reply, ScriptError, StoreError};
 use crate::store::script::Script;
 
 /// The oldest version whose commands and script rules suffice.
@@ -89,9 +89,16 @@ pub(super) async fn subscribe(link: &Link, channel: &str) -> Result<(), StoreErr
     link.subscribe(channel).await.map_err(|error| refused(link, &error, Step::Subscribe(channel)))
 }
 
-/// The user may load scripts but not run them, or not on the pool's keys.
-pub(super) fn may_not_run(link: &Link) -> StoreError {
-    unsuitable(link, lacks("+evalsha and the pool's keys"))
+/// The user may load scripts but not run them, or not with the commands, keys (one of them is `key`) and channels
+/// they use.
+pub(super) fn denied(link: &Link, error: &ScriptError, key: &str) -> StoreError {
+    let pool = key.split_inclusive('}').next().unwrap_or_default();
+    let rules = format!("the commands of the scripts, ~{pool}:* and &{pool}:*");
+    if error.code == "NOPERM" {
+        return unsuitable(link, lacks(&format!("+evalsha, {rules}")));
+    }
+    let said = error.message.trim_end_matches('.');
+    unsuitable(link, lacks(&format!("{rules}: {said}")))
 }
 
 /// What was tried when the server refused.
@@ -122,7 +129,7 @@ fn may_not(error: &RedisError) -> bool {
 }
 
 fn lacks(rules: &str) -> String {
-    format!("its ACL does not let this user work; grant it {rules} (docs/redis.md has the whole rule)")
+    format!("its ACL does not let this user work; docs/redis.md has the whole rule; grant it {rules}")
 }
 
 fn unsuitable(link: &Link, problem: String) -> StoreError {

@@ -19,7 +19,6 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::is_refusal_of_credentials;
 use super::reply::Outage;
 use crate::clock::Clock;
 use crate::config::{RedisConfig, RedisEndpoint};
@@ -165,8 +164,9 @@ impl Link {
         match &outcome {
             Ok(_) => self.state().silent_since = None,
             Err(error) if is_timeout(error) => self.note_silence(),
-            // A manager whose attempt to connect was refused keeps the refusal for ever.
-            Err(error) if is_refusal_of_credentials(error) => self.replace(),
+            // A manager whose attempt to connect ended in anything but an I/O error keeps that for ever: refused
+            // credentials, `max number of clients reached`, a reply that is none.
+            Err(error) if !error.is_io_error() => self.replace(),
             Err(_) => {}
         }
         outcome
