@@ -63,7 +63,9 @@ fn digest(scripts: &[&Script]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = hash.finalize();
+    let first = digest[..6].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    format!("{first:012x}")
 }
 
 #[cfg(test)]

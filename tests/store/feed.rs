@@ -14,6 +14,7 @@ use antigravity_proxy::store::ops::settings::Scope;
 use redis::IntoConnectionInfo as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::harness::{Pool, T, embedded, id, ms};
 use crate::redis_server::{Flavour, RedisServer};
@@ -52,7 +53,7 @@ struct Running {
 impl Running {
     fn start(writer: FeedWriter) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(writer.run(stop.clone())), stop }
+        Self { task: TaskTracker::new().spawn(writer.run(stop.clone())), stop }
     }
 
     async fn stop(self) {
@@ -140,7 +141,7 @@ async fn a_stream_is_followed_without_gap_or_duplicate_on_every_server() {
     for flavour in Flavour::ALL.into_iter().filter(|flavour| flavour.program().is_some()) {
         let server = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
         let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
-        let writing = Running::start(writer);
+        let appending = Running::start(writer);
         story(&feed).await;
         writing.stop().await;
         assert_eq!(dropped.load(Ordering::Relaxed), 0, "{flavour:?}");
@@ -178,7 +179,7 @@ async fn a_stream_keeps_about_its_cap_and_says_what_is_gone() {
     let server = RedisServer::start();
     let size = RedisFeedSize { entries: 100, ..RedisFeedSize::default() };
     let (feed, writer, _) = on(&server, "w", size);
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     append(&feed, "first");
     let (_, early) = follow(&feed, start, 1).await;
@@ -208,7 +209,7 @@ async fn what_waits_too_long_is_dropped_the_oldest_first() {
     }
     append(&feed, &"x".repeat(ENTRY_MAX + 1));
     assert_eq!(dropped.load(Ordering::Relaxed), 7);
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     assert_eq!(follow(&feed, start, 4).await.0, numbered(6..10));
     writing.stop().await;
 }
@@ -243,7 +244,7 @@ async fn a_restart_of_redis_loses_and_repeats_nothing() {
     let kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
     let mut server = RedisServer::with(Flavour::Redis7, &kept);
     let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     for text in numbered(0..50) {
         append(&feed, &text);
@@ -266,7 +267,7 @@ async fn a_restart_of_redis_loses_and_repeats_nothing() {
 async fn a_place_in_a_stream_that_redis_forgot_is_lost() {
     let mut server = RedisServer::start();
     let (feed, writer, _) = on(&server, "w", RedisFeedSize::default());
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     append(&feed, "forgotten");
     let (_, place) = follow(&feed, start, 1).await;
@@ -285,7 +286,7 @@ async fn a_place_in_a_stream_that_redis_forgot_is_lost() {
 async fn a_batch_whose_answer_was_lost_is_appended_once() {
     let server = RedisServer::start();
     let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     append(&feed, "0");
     follow(&feed, start, 1).await;
@@ -328,7 +329,7 @@ async fn readers_are_bounded_and_leave_no_trace() {
     let server = RedisServer::start();
     let (feed, writer, _) = on(&server, "w", RedisFeedSize { readers: 1, ..RedisFeedSize::default() });
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
-    let waiting = tokio::spawn({
+    let waiting = TaskTracker::new().spawn({
         let feed = feed.clone();
         async move { feed.tail(Topic::Logs, start, 9, PATIENCE).await }
     });
@@ -337,9 +338,9 @@ async fn readers_are_bounded_and_leave_no_trace() {
         let clients: String = redis::cmd("INFO").arg("clients").query(&mut observer).unwrap();
         clients.contains("blocked_clients:1")
     };
-    let patience = tokio::time::Instant::now() + PATIENCE;
+    let patience = Clock::system().instant() + PATIENCE;
     while !blocked() {
-        assert!(tokio::time::Instant::now() < patience, "the reader waits");
+        assert!(Clock::system().instant() < patience, "the reader waits");
         tokio::time::sleep(ms(5)).await;
     }
     assert_eq!(feed.after(Topic::Logs, start, 9).await, Err(FeedError::Busy));
@@ -348,13 +349,13 @@ async fn readers_are_bounded_and_leave_no_trace() {
     assert!(waiting.await.unwrap_err().is_cancelled());
     assert!(feed.after(Topic::Logs, start, 9).await.unwrap().entries.is_empty());
     while blocked() {
-        assert!(tokio::time::Instant::now() < patience, "the connection is closed");
+        assert!(Clock::system().instant() < patience, "the connection is closed");
         tokio::time::sleep(ms(5)).await;
     }
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     append(&feed, "0");
     follow(&feed, start, 1).await;
-    writing.stop().await;
+    appending.stop().await;
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn an_unfit_server_is_refused_with_the_remedy() {
             error.to_string()
         }
         Err(error) => panic!("{error}"),
-        Ok(_) => panic!("accepted"),
+        Ok(()) => panic!("accepted"),
     };
     let evicting =
         RedisServer::with(Flavour::Redis7, &["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);

@@ -248,6 +248,7 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     assert!(store.get_models().await.is_err());
     assert!(store.try_lock("work", &holder, ms(1)).await.is_err());
     assert!(store.unlock("work", &holder).await.is_err());
+    assert!(store.rehearse().await.is_err());
     assert!(store.get_settings(None).await.is_err());
     assert!(store.put_settings(None, &changes).await.is_err());
     assert!(store.announce_replica(&announcement(&replica("r"))).await.is_err());

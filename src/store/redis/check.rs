@@ -102,6 +102,7 @@ pub(super) fn denied(link: &Link, error: &ScriptError, key: &str) -> StoreError 
 }
 
 /// What was tried when the server refused.
+#[derive(Clone, Copy)]
 enum Step<'c> {
     Connect,
     Ask,
