@@ -12,6 +12,7 @@ use crate::support::{GEMINI, Replicas, ask};
 const BACKGROUND: &[&str] = &[
     "heartbeat",
     "announce_replica",
+    "list_replicas",
     "get_settings",
     "get_models",
     "put_models",
