@@ -109,9 +109,9 @@ impl ScriptHost for RedisHost {
                 if let Some(condition) = reply::Outage::of(error) {
                     return Err(self.link.refused(condition));
                 }
-                let key = call.keys.first().map_or("", String::as_str);
-                if let Some(denied) = check::may_not_run(&self.link, error, key) {
-                    return Err(denied);
+                if reply::is_denial(error) {
+                    let key = call.keys.first().map_or("", String::as_str);
+                    return Err(check::denied(&self.link, error, key));
                 }
             }
             Ok(replies)

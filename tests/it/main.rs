@@ -29,3 +29,5 @@ mod store_at_start;
 mod store_faults;
 #[cfg(feature = "simulator")]
 mod support;
+#[cfg(feature = "simulator")]
+mod versions;

@@ -89,17 +89,16 @@ pub(super) async fn subscribe(link: &Link, channel: &str) -> Result<(), StoreErr
     link.subscribe(channel).await.map_err(|error| refused(link, &error, Step::Subscribe(channel)))
 }
 
-/// What a script's `error` is when the user's rights are behind it: it may load scripts but not run them, or not all
-/// of their commands, or not on the pool's keys, one of which is `key`.
-pub(super) fn may_not_run(link: &Link, error: &ScriptError, key: &str) -> Option<StoreError> {
-    let message = error.message.as_str();
-    // Servers word it in either way when the script ran into it, by their version.
-    let inside = message.starts_with("ACL failure in script")
-        || message.contains("executing the script can't run this command");
-    (error.code == "NOPERM" || inside).then(|| {
-        let tagged = key.split_inclusive('}').next().unwrap_or_default();
-        unsuitable(link, lacks(&format!("+evalsha, the commands of the scripts and ~{tagged}:*")))
-    })
+/// The user may load scripts but not run them, or not with the commands, keys (one of them is `key`) and channels
+/// they use.
+pub(super) fn denied(link: &Link, error: &ScriptError, key: &str) -> StoreError {
+    let pool = key.split_inclusive('}').next().unwrap_or_default();
+    let rules = format!("the commands of the scripts, ~{pool}:* and &{pool}:*");
+    if error.code == "NOPERM" {
+        return unsuitable(link, lacks(&format!("+evalsha, {rules}")));
+    }
+    let said = error.message.trim_end_matches('.');
+    unsuitable(link, lacks(&format!("{rules}: {said}")))
 }
 
 /// What was tried when the server refused.
@@ -130,7 +129,7 @@ fn may_not(error: &RedisError) -> bool {
 }
 
 fn lacks(rules: &str) -> String {
-    format!("its ACL does not let this user work; grant it {rules} (docs/redis.md has the whole rule)")
+    format!("its ACL does not let this user work; docs/redis.md has the whole rule; grant it {rules}")
 }
 
 fn unsuitable(link: &Link, problem: String) -> StoreError {

@@ -58,6 +58,13 @@ fn behind_place<'t>(text: &'t str, mark: &str) -> &'t str {
         .unwrap_or(text)
 }
 
+/// Whether the user's access rules refused a script, or a command, key or channel in one; the latter has no code of
+/// its own, and other words in Valkey.
+pub(super) fn is_denial(error: &ScriptError) -> bool {
+    let words = ["The user executing the script can't ", "ACL failure in script: "];
+    error.code == "NOPERM" || words.iter().any(|start| error.message.starts_with(start))
+}
+
 /// Conditions of the server that end by themselves or by its operator's hand; meanwhile nothing works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outage {
@@ -142,6 +149,27 @@ mod tests {
         }
         let own = script_error("SETTLED", "this attempt has ended");
         assert_eq!((own.code.as_str(), own.message.as_str()), ("SETTLED", "this attempt has ended"));
+    }
+
+    #[test]
+    fn a_refusal_by_access_rules_is_known_whoever_says_it() {
+        let raised = " script: 08be99c76f7a10d96dc9ea23ee73a858e02d5ce8, on @user_script:1.";
+        let command = "The user executing the script can't run this command or subcommand";
+        for (code, details) in [
+            ("NOPERM", "this user has no permissions to run the 'evalsha' command".to_owned()),
+            ("ERR", format!("{command}{raised}")),
+            (
+                "ERR",
+                format!("Error running script (call to f_08): @user_script:1: @user_script: 1: {command}"),
+            ),
+            (
+                "ERR",
+                format!("ACL failure in script: User g has no permissions to run the 'hset' command{raised}"),
+            ),
+        ] {
+            assert!(is_denial(&script_error(code, &details)), "{details}");
+        }
+        assert!(!is_denial(&script_error("ERR", "unknown command")));
     }
 
     #[test]
