@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use antigravity_proxy::config::RedisConfig;
 use antigravity_proxy::simulator::Scenario;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::redis_server::RedisServer;
 use crate::support::{GEMINI, PLAIN, TestGateway, ask};
 
 async fn change(gateway: &TestGateway, body: &Value) -> (u16, Value) {
@@ -131,4 +133,45 @@ async fn secrets_are_never_shown() {
         change(&gateway, &json!({ "settings": { "webuiPassword": "hidden-value" } })).await;
     assert_eq!(status, 400);
     assert!(!answer.to_string().contains("hidden-value"), "{answer}");
+}
+
+/// A gateway on `redis`, in front of a simulator of its own.
+async fn on_redis(redis: &RedisServer) -> TestGateway {
+    let store = RedisConfig::parse(&redis.url());
+    TestGateway::start(Scenario::default().with_accounts(1), |config| {
+        config.store.redis = store;
+        config.store.encryption_keys = vec!["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()];
+    })
+    .await
+}
+
+/// Waits until the `/v1/models` of `gateway` shows `model` or no longer does: it is read from the live settings.
+async fn until_listed(gateway: &TestGateway, model: &str, shown: bool) {
+    let waiting = async {
+        loop {
+            let listed = gateway.client.get("/v1/models").await.1;
+            if listed["data"].as_array().unwrap().iter().any(|entry| entry["id"] == model) == shown {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_secs(2), waiting).await.is_ok(),
+        "{model}: {shown} is not the case"
+    );
+}
+
+#[tokio::test]
+async fn a_change_at_one_gateway_is_in_force_at_the_other() {
+    let redis = RedisServer::start();
+    let (one, two) = (on_redis(&redis).await, on_redis(&redis).await);
+    set(&one, json!({ "modelMapping": { "mine": { "mapping": GEMINI } } })).await;
+    until_listed(&two, "mine", true).await;
+    set(&two, json!({ "modelMapping": null })).await;
+    until_listed(&one, "mine", false).await;
+    let late = json!({ "generation": 1, "settings": { "maxRetries": 6 } });
+    assert_eq!(change(&one, &late).await.0, 409, "the other one's change counts");
+    one.settled().await;
+    two.settled().await;
 }
