@@ -143,7 +143,7 @@ async fn a_stream_is_followed_without_gap_or_duplicate_on_every_server() {
         let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
         let appending = Running::start(writer);
         story(&feed).await;
-        writing.stop().await;
+        appending.stop().await;
         assert_eq!(dropped.load(Ordering::Relaxed), 0, "{flavour:?}");
     }
 }
@@ -187,7 +187,7 @@ async fn a_stream_keeps_about_its_cap_and_says_what_is_gone() {
     for text in numbered(0..500) {
         append(&feed, &text);
     }
-    writing.stop().await;
+    appending.stop().await;
     let kept = feed.recent(Topic::Logs, 1000).await.unwrap();
     assert!((100..=300).contains(&kept.entries.len()), "{}", kept.entries.len());
     assert_eq!(texts(&kept).last().unwrap(), "499");
@@ -211,7 +211,7 @@ async fn what_waits_too_long_is_dropped_the_oldest_first() {
     assert_eq!(dropped.load(Ordering::Relaxed), 7);
     let appending = Running::start(writer);
     assert_eq!(follow(&feed, start, 4).await.0, numbered(6..10));
-    writing.stop().await;
+    appending.stop().await;
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn a_restart_of_redis_loses_and_repeats_nothing() {
     assert!(matches!(feed.after(Topic::Logs, place, 9).await, Err(FeedError::Unavailable { .. })));
     server.restart();
     assert_eq!(follow(&feed, place, 50).await.0, numbered(50..100));
-    writing.stop().await;
+    appending.stop().await;
     assert_eq!(texts(&feed.after(Topic::Logs, start, 1000).await.unwrap()), numbered(0..100));
     assert_eq!(dropped.load(Ordering::Relaxed), 0);
 }
@@ -279,7 +279,7 @@ async fn a_place_in_a_stream_that_redis_forgot_is_lost() {
     let (seen, _) =
         if anew.entries.is_empty() { follow(&feed, anew.next, 1).await } else { (texts(&anew), anew.next) };
     assert_eq!(seen, ["kept"]);
-    writing.stop().await;
+    appending.stop().await;
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn a_batch_whose_answer_was_lost_is_appended_once() {
     server.resume();
     follow(&feed, start, 20).await;
     append(&feed, "20");
-    writing.stop().await;
+    appending.stop().await;
     assert_eq!(texts(&feed.after(Topic::Logs, start, 1000).await.unwrap()), numbered(0..21));
     assert_eq!(dropped.load(Ordering::Relaxed), 0);
 }
