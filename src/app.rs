@@ -6,6 +6,7 @@ mod lifecycle;
 mod metered;
 pub mod offline;
 mod parts;
+mod presence;
 
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ impl Running {
         let listeners = Listeners::bind(&config.server, Some(&control)).await?;
         let address = listeners.local_addr()?;
         let metrics_url = listeners.metrics_addr().map(|metrics| format!("http://{metrics}"));
-        let background = application.start().await?;
+        let background = application.start(&drain).await?;
         let (gateway, store) = (application.gateway(), application.store());
         let state = AppState::new(Arc::clone(&gateway), &config.server, clock, drain.clone());
         drain.mark_started();

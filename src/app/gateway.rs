@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::health;
+use super::presence::Presence;
 use crate::account::alias;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::{Directory, DirectoryError};
@@ -24,7 +25,7 @@ use crate::dispatch::{self, Dispatcher, Reply};
 use crate::server::error::ApiError;
 use crate::server::gateway::{
     AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
-    MessagesReply, ModelEntry, ModelLimit, Status, StoreMode,
+    MessagesReply, ModelEntry, ModelLimit, ReplicaView, Status, StoreMode,
 };
 use crate::server::pipe::PipeWriter;
 use crate::store::embedded::EmbeddedHost;
@@ -40,6 +41,7 @@ pub struct AppGateway {
     pub(super) host: Arc<EmbeddedHost>,
     pub(super) catalogue: Catalogue,
     pub(super) survey: Survey,
+    pub(super) presence: Presence,
     pub(super) metrics: Arc<Metrics>,
     pub(super) models: ModelsConfig,
     pub(super) started: Instant,
@@ -182,6 +184,10 @@ impl Gateway for AppGateway {
             }
         }
         .boxed()
+    }
+
+    fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>> {
+        async move { self.presence.list().await.map_err(|error| store_refusal(&error)) }.boxed()
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {

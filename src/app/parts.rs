@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::gateway::AppGateway;
 use super::metered::Metered;
+use super::presence::Presence;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
 use crate::account::lease::Leases;
@@ -27,8 +28,9 @@ use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedHost;
+use crate::store::feed::ring::{Ring, RingSize};
 use crate::store::host::ScriptHost;
-use crate::store::ident::OwnerId;
+use crate::store::ident::{OwnerId, ReplicaId};
 use crate::store::keys::Keys;
 use crate::store::ops::PoolEvent;
 use crate::store::registry;
@@ -76,6 +78,7 @@ pub struct Application {
     tasks: TaskTracker,
     stop: CancellationToken,
     survey: Survey,
+    presence: Presence,
     catalogue: Catalogue,
     leases: Leases,
     tokens: Tokens,
@@ -99,7 +102,15 @@ impl Application {
         let client = Client::new(&config.upstream, clock.clone()).context("the upstream's client")?;
         let oauth = OAuth::new(http::client(&config.upstream)?, config.oauth.clone());
         let oauth_client = config.oauth.client_id.is_some() && config.oauth.client_secret.is_some();
-        let store = opened.store.clone();
+        let counted = Arc::clone(&metrics);
+        let feed = Ring::new(
+            RingSize::default(),
+            &clock,
+            Arc::new(move |topic, count| {
+                counted.feed_dropped.with_label_values(&[topic.as_str()]).inc_by(count);
+            }),
+        );
+        let store = opened.store.noting(Arc::new(feed));
         let tokens = Tokens::new(
             oauth,
             Arc::clone(&opened.vault),
@@ -117,6 +128,14 @@ impl Application {
             clock: clock.clone(),
             owner: OwnerId::new(&uuid::Uuid::now_v7().simple().to_string())?,
         });
+        let presence = Presence {
+            id: ReplicaId::new(&uuid::Uuid::now_v7().simple().to_string())?,
+            store: store.clone(),
+            leases: leases.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            started: clock.instant(),
+        };
         let (settlements, worker) =
             Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
         let dispatcher = Dispatcher::new(Parts {
@@ -142,6 +161,7 @@ impl Application {
             host: opened.host,
             catalogue: catalogue.clone(),
             survey: survey.clone(),
+            presence: presence.clone(),
             metrics,
             models: config.models.clone(),
             started: clock.instant(),
@@ -153,6 +173,7 @@ impl Application {
             tasks,
             stop: CancellationToken::new(),
             survey,
+            presence,
             catalogue,
             leases,
             tokens,
@@ -174,7 +195,7 @@ impl Application {
     }
 
     /// Begins the background work, once the store has answered.
-    pub(super) async fn start(&self) -> anyhow::Result<Background> {
+    pub(super) async fn start(&self, drain: &Drain) -> anyhow::Result<Background> {
         self.catalogue.models().await.context("the store does not answer")?;
         let settlements = TaskTracker::new();
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -183,6 +204,7 @@ impl Application {
         }
         settlements.close();
         self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
+        self.tasks.spawn(self.presence.clone().run(drain.clone(), self.stop.clone()));
         self.tasks.spawn(self.leases.clone().renew(self.store.clone(), self.lease_ttl, self.stop.clone()));
         self.tasks.spawn(follow_events(
             self.store.clone(),

@@ -106,6 +106,10 @@ metrics! {
     settlements_queued: IntGauge = "settlements_queued";
     /// Settlements given up because too many were waiting.
     settlements_dropped: IntCounter = "settlements_dropped_total";
+    /// Replicas of the pool that are alive, as this one saw them last.
+    replicas: IntGauge = "replicas";
+    /// Events and log records that were dropped before a reader could see them.
+    feed_dropped: IntCounterVec = "feed_dropped_total" ["topic"];
     /// The running version; always 1.
     build_info: IntGaugeVec = "build_info" ["version"];
 }

@@ -17,7 +17,7 @@ use super::{Limits, Listeners, Shutdown};
 use crate::config::ServerConfig;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, Status,
+    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, ReplicaView, Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -96,6 +96,10 @@ impl Gateway for Streaming {
 
     fn export_store(&self, _out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
         async { Ok(()) }.boxed()
+    }
+
+    fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {
