@@ -1,12 +1,15 @@
 //! Composition root: the only place that names every concrete part.
 
+mod feed;
 pub mod gateway;
 mod health;
+mod host;
 mod lifecycle;
 mod metered;
 pub mod offline;
 mod parts;
 mod presence;
+pub mod settings;
 
 use std::sync::Arc;
 
@@ -15,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::server::listen::{Listeners, Shutdown};
@@ -36,12 +39,12 @@ pub struct Listening {
 ///
 /// `ready` is called once with the addresses it listens on, after the store has answered.
 pub async fn serve(
-    config: Config,
+    loaded: Loaded,
     ready: impl FnOnce(&Listening) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let drain = Drain::new();
     lifecycle::obey_signals(drain.clone()).context("signals cannot be received")?;
-    let running = Running::start(config, drain).await?;
+    let running = Running::start(loaded, drain).await?;
     ready(running.listening())?;
     running.finished().await
 }
@@ -57,10 +60,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a gateway that serves until `drain` begins.
-    pub async fn start(config: Config, drain: Drain) -> anyhow::Result<Self> {
+    /// Starts a gateway that serves until `drain` begins, with `loaded` and what the store holds of shared settings.
+    pub async fn start(loaded: impl Into<Loaded>, drain: Drain) -> anyhow::Result<Self> {
         let clock = Clock::system();
-        let application = Application::open(&config, clock.clone())?;
+        let application = Application::open(loaded.into(), clock.clone()).await?;
+        let config = application.config();
         let control = config.store.control_socket();
         let listeners = Listeners::bind(&config.server, Some(&control)).await?;
         let address = listeners.local_addr()?;

@@ -1,9 +1,8 @@
 //! Credentials: sealing at rest, access tokens by refresh.
 
 pub mod oauth;
-mod token_store;
 pub mod tokens;
 pub mod vault;
 
-pub use tokens::{AccessToken, TokenError, TokenRequest, TokenStore, Tokens};
+pub use tokens::{AccessToken, TokenError, TokenRequest, Tokens};
 pub use vault::{Sealed, Vault, VaultError};

@@ -7,13 +7,14 @@ mod exchange;
 mod exit;
 mod healthcheck;
 mod output;
+mod settings;
 mod store;
 
 pub use args::Cli;
 pub use exit::{Exit, Unavailable};
 pub use output::complain;
 
-use args::{AccountsCommand, Command, ConfigCommand, StoreCommand};
+use args::{AccountsCommand, Command, ConfigCommand, SettingsCommand, StoreCommand};
 use backend::Backend;
 
 use crate::config::{Config, LoadInput, reference};
@@ -52,7 +53,7 @@ async fn command(cli: Cli) -> anyhow::Result<Exit> {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            app::serve(loaded.config, announce).await.map(|()| Exit::Ok)
+            app::serve(loaded, announce).await.map(|()| Exit::Ok)
         }
         Command::Config(_) => {
             output::write(&loaded.listing())?;
@@ -63,15 +64,24 @@ async fn command(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Healthcheck => healthcheck::run(&loaded.config.server).await,
         Command::Accounts(command) => {
-            let backend = Backend::open(&loaded.config).await?;
+            let backend = Backend::open(&loaded).await?;
             match command {
                 AccountsCommand::Import { file } => accounts::import(&backend, &file).await,
                 AccountsCommand::List { json } => accounts::list(&backend, json).await,
                 AccountsCommand::Remove { email } => accounts::remove(&backend, &email).await,
             }
         }
+        Command::Settings(command) => {
+            let backend = Backend::open(&loaded).await?;
+            match command {
+                SettingsCommand::Get { keys, json } => settings::get(&backend, &keys, json).await,
+                SettingsCommand::Set { changes, unset, generation } => {
+                    settings::set(&backend, changes, unset, generation).await
+                }
+            }
+        }
         Command::Store(StoreCommand::Export { output }) => {
-            store::export(&Backend::open(&loaded.config).await?, output.as_deref()).await
+            store::export(&Backend::open(&loaded).await?, output.as_deref()).await
         }
     }
 }

@@ -4,30 +4,36 @@
 //! flags — becomes a layer of checked values ([`::config`] merges them; the later one wins), and the typed
 //! sections below are filled from the result. Everything that is wrong is collected and reported at once;
 //! nothing that is wrong is ever replaced by a default. Values from the shared store come in between file
-//! and environment, at run time: see [`SelectionConfig`].
+//! and environment, at run time: gateways merge theirs with [`Loaded::with_shared`], scripts read theirs
+//! themselves ([`SelectionConfig`]).
 //!
 //! Rules: `design.md` §6, spec `http-api.md` §3.
 
 mod conversion;
 mod dispatch;
 mod layer;
+mod listing;
 mod load;
 mod models;
 mod oauth;
 mod problem;
+mod redis;
 mod reference;
 mod selection;
 mod server;
 mod setting;
 mod settings;
+mod shared;
 mod store;
 mod telemetry;
 mod upstream;
 mod value;
 mod values;
 
+pub use self::redis::{RedisConfig, RedisEndpoint};
 pub use conversion::ConversionConfig;
 pub use dispatch::DispatchConfig;
+pub use listing::SettingRow;
 pub use load::{Flags, LoadInput, Loaded};
 pub use models::{AliasRule, ModelsConfig};
 pub use oauth::OAuthConfig;
@@ -35,8 +41,9 @@ pub use problem::{ConfigErrors, Origin, Problem};
 pub use reference::reference;
 pub use selection::{SelectionConfig, Strategy};
 pub use server::ServerConfig;
-pub use setting::{Kind, Section, Setting};
+pub use setting::{Kind, Section, Setting, Sharing};
 pub use settings::SETTINGS;
+pub use shared::SharedValues;
 pub use store::StoreConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 pub use upstream::{ProxyConfig, UpstreamConfig};

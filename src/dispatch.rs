@@ -15,6 +15,7 @@ mod signatures;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
@@ -83,10 +84,13 @@ pub struct Settings {
     pub default_project: String,
 }
 
+/// The settings of the moment; whoever holds it may swap them at any time.
+pub type LiveSettings = Arc<ArcSwap<Settings>>;
+
 /// The parts dispatch works with.
 pub struct Parts {
-    /// Settings.
-    pub settings: Settings,
+    /// Settings; each request keeps those it began with.
+    pub settings: LiveSettings,
     /// Accounts, tokens, signatures.
     pub pool: Pool,
     /// The upstream.
@@ -111,21 +115,32 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Dispatcher {
     parts: Arc<Parts>,
+    /// Those of the request that this clone serves.
+    settings: Arc<Settings>,
     waiters: Arc<Semaphore>,
+    /// Room for signatures that wait for the store, in bytes.
+    room: Arc<Semaphore>,
 }
 
 impl Dispatcher {
     /// A dispatcher over `parts`.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let waiters = Arc::new(Semaphore::new(parts.settings.dispatch.max_waiters));
-        Self { parts: Arc::new(parts), waiters }
+        let settings = parts.settings.load_full();
+        let waiters = Arc::new(Semaphore::new(settings.dispatch.max_waiters));
+        let room = Arc::new(Semaphore::new(signatures::WAITING_BYTES));
+        Self { parts: Arc::new(parts), settings, waiters, room }
+    }
+
+    /// A clone for one request: from here to its end it sees one set of settings.
+    fn for_request(&self) -> Self {
+        Self { settings: self.parts.settings.load_full(), ..self.clone() }
     }
 
     /// Answers one request; for a streaming one the reply begins with its first event, or with a ping after a
     /// silence. Dropping the future or the stream cancels the upstream call and settles the attempt.
     pub async fn messages(&self, incoming: Incoming) -> Result<Reply, DispatchError> {
-        run::messages(self.clone(), incoming).await
+        run::messages(self.for_request(), incoming).await
     }
 
     /// A local estimate of the input tokens of a Messages request; see [`format::tokens`].
@@ -135,12 +150,12 @@ impl Dispatcher {
     }
 
     /// The upstream model for a requested one. A pool whose models nobody has asked for yet is surveyed first.
-    pub async fn resolve(&self, requested: Option<&str>) -> Result<Resolution, DispatchError> {
+    async fn resolve(&self, requested: Option<&str>) -> Result<Resolution, DispatchError> {
         // Ids become part of keys and records.
         if requested.is_some_and(|id| id.len() > LONGEST_MODEL || id.chars().any(char::is_control)) {
             return Err(DispatchError::ModelInvalid);
         }
-        let models = &self.parts.settings.models;
+        let models = &self.settings().models;
         let mut offered = self.offered().await?;
         if offered.is_empty() {
             self.parts.survey.completed_within(FIRST_SURVEY).await;
@@ -151,32 +166,33 @@ impl Dispatcher {
 
     /// The models of the pool; one that nobody has asked for yet is surveyed first.
     pub async fn models(&self) -> Result<Arc<Vec<Model>>, DispatchError> {
-        if self.offered().await?.is_empty() {
+        let request = self.for_request();
+        if request.offered().await?.is_empty() {
             self.parts.survey.completed_within(FIRST_SURVEY).await;
         }
-        let deadline = self.clock().instant() + self.parts.settings.outage_grace;
-        self.patiently(deadline, || self.parts.catalogue.models()).await
+        let deadline = self.clock().instant() + request.settings().outage_grace;
+        request.patiently(deadline, || self.parts.catalogue.models()).await
     }
 
     async fn offered(&self) -> Result<Arc<Vec<String>>, DispatchError> {
-        let deadline = self.clock().instant() + self.parts.settings.outage_grace;
+        let deadline = self.clock().instant() + self.settings().outage_grace;
         self.patiently(deadline, || self.parts.catalogue.ids()).await
     }
 
     /// The model to use when all accounts of `model` are used up; `None` when fallback is off or leads nowhere.
     async fn fallback(&self, model: &str) -> Result<Option<ModelId>, DispatchError> {
-        if !self.parts.settings.dispatch.fallback {
+        if !self.settings().dispatch.fallback {
             return Ok(None);
         }
         let offered = self.offered().await?;
-        let target = alias::fallback(model, &self.parts.settings.models);
+        let target = alias::fallback(model, &self.settings().models);
         Ok(target
             .filter(|target| offered.is_empty() || offered.contains(target))
             .map(|target| ModelId::new(&target)))
     }
 
     fn settings(&self) -> &Settings {
-        &self.parts.settings
+        &self.settings
     }
 
     fn pool(&self) -> &Pool {
@@ -212,8 +228,15 @@ impl Dispatcher {
     }
 
     fn memory(&self, asker: &Asker) -> Memory {
-        let (pool, tasks) = (self.parts.pool.clone(), self.parts.tasks.clone());
-        Memory::new(pool, Arc::clone(&asker.client_key), tasks, Arc::clone(&self.parts.metrics))
+        let parts = &self.parts;
+        Memory::new(
+            parts.pool.clone(),
+            Arc::clone(&asker.client_key),
+            parts.tasks.clone(),
+            Arc::clone(&parts.metrics),
+            parts.clock.clone(),
+            Arc::clone(&self.room),
+        )
     }
 
     /// Ids for one answer. Should the system have no randomness, they come from the time: ids only have to

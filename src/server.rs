@@ -58,6 +58,7 @@ pub fn app(state: &Arc<AppState>) -> App {
         .route("/api/accounts/import", post(webui::accounts::import))
         .route("/api/accounts/export", get(webui::accounts::export))
         .route("/api/accounts/{email}", delete(webui::accounts::remove))
+        .route("/api/settings", get(webui::settings::list).patch(webui::settings::change))
         .route("/api/store/export", get(webui::store::export))
         .merge(probes())
         .method_not_allowed_fallback(method_not_allowed)

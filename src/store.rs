@@ -9,9 +9,12 @@ pub mod host;
 pub mod ident;
 pub mod keys;
 pub mod ops;
+pub mod redis;
 pub mod registry;
 mod reply;
 pub mod script;
+#[cfg(test)]
+pub(crate) mod unsteady;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use feed::notice::Notice;
 use host::{Call, Event, Reply, ScriptHost, StoreError};
 use ident::Stamp;
 use keys::Keys;
+use registry::REHEARSE;
 use reply::Fields;
 use script::Script;
 
@@ -98,6 +102,17 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.host.subscribe()
+    }
+
+    /// Tries every command that scripts use, once: fails where the server or the user's access rules lack one.
+    pub async fn rehearse(&self) -> Result<(), StoreError> {
+        let call = Call::new(&REHEARSE)
+            .key(self.keys.named("meta"))
+            .key(self.keys.named("scratch"))
+            .arg(self.keys.channel());
+        let mut fields = self.run(self.timed(call)).await?;
+        fields.head()?;
+        fields.end()
     }
 
     /// Closes a call with the time, the last argument of every script: empty unless a test fixed it.

@@ -10,5 +10,5 @@
 pub mod logs;
 pub mod metrics;
 
-pub use logs::{LogsError, init};
+pub use logs::{LogsError, init, set_level};
 pub use metrics::Metrics;

@@ -4,5 +4,6 @@
 
 pub(crate) mod accounts;
 pub(crate) mod replicas;
+pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod store;

@@ -27,6 +27,9 @@ pub struct Model {
     pub name: String,
     /// When the pool first offered it, ms since the epoch.
     pub seen_ms: i64,
+    /// When an account last offered it, ms since the epoch; 0 in lists of earlier versions.
+    #[serde(default)]
+    pub offered_ms: i64,
 }
 
 /// The list and the copy of it that this process holds.

@@ -1,12 +1,16 @@
 //! What a request asks of the pool: an account with its token, what is remembered of signatures, and news.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::auth::tokens::{AccessToken, StoredToken, TokenError, TokenRequest, Tokens};
 use crate::auth::vault::Sealed;
+use crate::clock::jitter;
 use crate::store::Store;
+use crate::store::host::Event;
 use crate::store::ident::Generation;
 use crate::store::ops::PoolEvent;
 use crate::store::ops::admit::{Admit, TokenState};
@@ -18,6 +22,8 @@ pub use crate::store::ops::admit::{Admission, Decision, Grant, WaitReason};
 
 /// Most held tokens that an admission names.
 const HELD_TOKENS_MAX: usize = 16;
+/// Time over which those who are woken by the same event come back.
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// The pool as dispatch sees it. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +32,7 @@ pub struct Pool {
     tokens: Tokens,
     lease_ttl: Duration,
     signature_ttl: Duration,
+    channel: Arc<str>,
 }
 
 /// One attempt's question.
@@ -47,7 +54,8 @@ impl Pool {
     /// The pool in `store`. A signature is remembered for `signature_ttl` after its last use.
     #[must_use]
     pub fn new(store: Store, tokens: Tokens, lease_ttl: Duration, signature_ttl: Duration) -> Self {
-        Self { store, tokens, lease_ttl, signature_ttl }
+        let channel = store.keys().channel().into();
+        Self { store, tokens, lease_ttl, signature_ttl, channel }
     }
 
     /// An account, its lease and token, and what is known of `ask.recall` in its order: one round trip.
@@ -73,45 +81,28 @@ impl Pool {
         let admitted = match &grant.token {
             TokenState::Sent { generation, ttl, sealed } => Some(StoredToken {
                 sealed: Sealed::from_text(sealed.clone()),
-                generation: generation.0,
+                generation: *generation,
                 remaining: *ttl,
             }),
             TokenState::Missing | TokenState::Held { .. } => None,
         };
         if grant.token == TokenState::Missing {
             // The store has none, so what this process may still hold was dropped by another.
-            self.tokens.forget(grant.account.as_str());
+            self.tokens.forget(&grant.account);
         }
         self.tokens.access_token(&request(grant, admitted)).await
     }
 
     /// A token newer than `refused`, which the upstream did not take.
     pub async fn fresh_token(&self, grant: &Grant, refused: &AccessToken) -> Result<AccessToken, TokenError> {
-        self.tokens.refused(grant.account.as_str(), refused.generation).await?;
+        self.tokens.refused(&grant.account, refused.generation).await?;
         self.tokens.access_token(&request(grant, None)).await
     }
 
-    /// Waits for `limit`, or until an account or a setting changes anywhere.
-    pub async fn changed_within(&self, limit: Duration) {
-        let mut events = self.store.subscribe();
-        let channel = self.store.keys().channel();
-        let changed = async {
-            loop {
-                match events.recv().await {
-                    Ok(event) => {
-                        let news = PoolEvent::parse(&channel, &event);
-                        if matches!(news, Some(PoolEvent::Account(_) | PoolEvent::Settings | PoolEvent::Gap))
-                        {
-                            return;
-                        }
-                    }
-                    Err(RecvError::Lagged(_)) => return,
-                    Err(RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
-        // Both ends of the wait mean the same: ask again.
-        let _ = tokio::time::timeout(limit, changed).await;
+    /// News of the pool from now on. Taken before an admission, it misses nothing that happens after it.
+    #[must_use]
+    pub fn news(&self) -> News {
+        News { events: self.store.subscribe(), channel: Arc::clone(&self.channel) }
     }
 
     /// The tokens this process holds, so that admission does not send them again; none when there are many, since
@@ -121,17 +112,50 @@ impl Pool {
         if held.len() > HELD_TOKENS_MAX {
             return Vec::new();
         }
-        let held = held.into_iter();
-        held.filter_map(|(id, generation)| Some((AccountId::new(&id).ok()?, Generation(generation))))
-            .collect()
+        held
+    }
+}
+
+/// What happens to the pool, as far as it may free an account.
+#[derive(Debug)]
+pub struct News {
+    events: Receiver<Event>,
+    channel: Arc<str>,
+}
+
+impl News {
+    /// Waits for `limit`, or until an account may have become usable: it or a setting changed, or a limit was lifted.
+    /// Those who wait for the same are woken one after the other.
+    pub async fn changed_within(mut self, limit: Duration) {
+        let changed = async {
+            while !self.promising().await {}
+            tokio::time::sleep(jitter(SPREAD)).await;
+        };
+        // Both ends of the wait mean the same: ask again.
+        let _ = tokio::time::timeout(limit, changed).await;
+    }
+
+    /// Whether the next event is worth another admission. A limit that begins or grows is not.
+    async fn promising(&mut self) -> bool {
+        match self.events.recv().await {
+            Ok(event) => matches!(
+                PoolEvent::parse(&self.channel, &event),
+                Some(PoolEvent::Account(_) | PoolEvent::Lifted(_) | PoolEvent::Settings | PoolEvent::Gap)
+            ),
+            Err(RecvError::Lagged(_)) => true,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 }
 
 fn request(grant: &Grant, admitted: Option<StoredToken>) -> TokenRequest {
     TokenRequest {
-        account: grant.account.as_str().to_owned(),
+        account: grant.account.clone(),
         source: grant.source,
-        credential_version: grant.credential.0,
+        credential: grant.credential,
         admitted,
     }
 }
+
+#[cfg(test)]
+mod tests;

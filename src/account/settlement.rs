@@ -1,10 +1,15 @@
-//! The end of an attempt: its lease goes, what it showed and consumed is recorded, on every exit path.
+//! An attempt from the question for an account to its end: its lease goes, what it showed and consumed is recorded,
+//! on every exit path.
 //!
-//! Settlement is off the hot path: finished attempts go through a bounded queue to one worker, which repeats
-//! them while the store is away (a settlement is idempotent by its lease). An attempt that is dropped
-//! without a word, because the client went away or a task was cancelled, settles as cancelled.
+//! A [`Claim`] stands for an admission that was asked for, so that one whose answer nobody receives is taken back; an
+//! [`Attempt`] for one that was granted. Settlement is off the hot path: what has ended goes through a bounded queue
+//! to one [`SettlementWorker`], which repeats it while the store is away (all of it is idempotent by the lease). An
+//! attempt that is dropped without a word, because the client went away or a task was cancelled, settles as cancelled.
+
+mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,16 +20,16 @@ use crate::cloudcode::{Failure, FailureClass, LimitKind};
 use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ident::{AccountId, CredentialVersion, LeaseId};
-use crate::store::ops::settle::{LimitKind as StoredLimit, Settle, StatusClass, UsageEntry};
+use crate::store::ops::settle::{LimitKind as StoredLimit, StatusClass};
 use crate::telemetry::metrics::Metrics;
 
+pub use self::worker::SettlementWorker;
 pub use crate::store::ops::settle::Outcome;
 
-/// Settlements that may wait for the store; beyond it they are dropped and their leases lapse.
+/// Ends of attempts that may wait for the store; beyond it they are dropped and their leases lapse.
 const QUEUE: usize = 16_384;
-/// Pauses between tries while the store is away.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a request that goes on with another attempt waits for the settlement of the last one.
+const ROTATION: Duration = Duration::from_millis(500);
 
 /// Tokens of an answer (Anthropic's counting: `input` does not contain `cache_read`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,23 +91,25 @@ fn status_class(outcome: &Outcome) -> StatusClass {
 /// Takes the ends of attempts. Cheap to clone; the worker ends when all clones are gone.
 #[derive(Clone)]
 pub struct Settlements {
-    queue: mpsc::Sender<Ended>,
+    queue: mpsc::Sender<End>,
     leases: Leases,
     store: Store,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
-/// The other end of [`Settlements`].
-pub struct SettlementWorker {
-    queue: mpsc::Receiver<Ended>,
-    store: Store,
-    metrics: Arc<Metrics>,
+/// What is left to be told to the store.
+#[derive(Clone, Debug)]
+enum End {
+    /// An admitted attempt is over.
+    Settled(Settled),
+    /// An attempt that may or may not have been admitted is not wanted.
+    Released { lease: LeaseId, model: Arc<str> },
 }
 
 /// An admitted attempt that has ended.
 #[derive(Clone, Debug)]
-struct Ended {
+struct Settled {
     facts: Arc<Facts>,
     outcome: Outcome,
     received: bool,
@@ -134,14 +141,22 @@ pub struct Asker {
 pub struct Granted {
     /// The account.
     pub account: AccountId,
-    /// The attempt.
-    pub lease: LeaseId,
     /// The version of its credential.
     pub credential: CredentialVersion,
-    /// The upstream model.
-    pub model: Arc<str>,
     /// The store's time of the admission, ms since the epoch.
     pub admitted_at_ms: i64,
+}
+
+/// An admission that was asked for. Until it has become an [`Attempt`] or is known to have brought no lease, dropping
+/// it takes back whatever the store may have granted or may still grant: a command that timed out is perhaps carried
+/// out later.
+pub struct Claim {
+    settlements: Settlements,
+    lease: LeaseId,
+    model: Arc<str>,
+    /// Whether something was sent that nobody has seen the outcome of.
+    doubtful: AtomicBool,
+    open: bool,
 }
 
 /// One attempt in flight: holds its lease and settles when it ends, however it ends.
@@ -151,7 +166,7 @@ pub struct Attempt {
     arrived: tokio::time::Instant,
     tokens: Tokens,
     received: bool,
-    /// Whether its end is the request's, should it be dropped.
+    /// Whether its end is the request's.
     last: bool,
     ended: bool,
 }
@@ -166,22 +181,57 @@ impl Settlements {
         metrics: Arc<Metrics>,
     ) -> (Self, SettlementWorker) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let worker =
-            SettlementWorker { queue: receiver, store: store.clone(), metrics: Arc::clone(&metrics) };
+        let worker = SettlementWorker::new(receiver, store.clone(), Arc::clone(&metrics));
         (Self { queue: sender, leases, store, clock, metrics }, worker)
     }
 
-    /// Starts an attempt: its lease is renewed from now on.
+    /// Begins to ask for the attempt `lease` at `model`.
     #[must_use]
-    pub fn begin(&self, granted: Granted, asker: &Asker) -> Attempt {
-        self.leases.hold(granted.lease.clone());
+    pub fn claim(&self, lease: LeaseId, model: Arc<str>) -> Claim {
+        Claim { settlements: self.clone(), lease, model, doubtful: AtomicBool::new(false), open: true }
+    }
+
+    fn enqueue(&self, end: End) {
+        self.metrics.settlements_queued.inc();
+        if let Err(error) = self.queue.try_send(end) {
+            self.metrics.settlements_queued.dec();
+            self.metrics.settlements_dropped.inc();
+            tracing::warn!(%error, "the end of an attempt was dropped; its lease lapses by itself");
+        }
+    }
+}
+
+impl Claim {
+    /// The id of the attempt.
+    #[must_use]
+    pub fn lease(&self) -> &LeaseId {
+        &self.lease
+    }
+
+    /// Carries out one try of the admission and notes when its outcome stays unknown.
+    pub async fn ask<T>(
+        &self,
+        admission: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = admission.await;
+        if matches!(answer, Err(StoreError::Unavailable { .. })) {
+            self.doubtful.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Starts the attempt: its lease is renewed from now on.
+    #[must_use]
+    pub fn begin(mut self, granted: Granted, asker: &Asker) -> Attempt {
+        self.open = false;
+        self.settlements.leases.hold(self.lease.clone());
         Attempt {
-            settlements: self.clone(),
+            settlements: self.settlements.clone(),
             facts: Arc::new(Facts {
                 account: granted.account,
-                lease: granted.lease,
+                lease: self.lease.clone(),
                 credential: granted.credential,
-                model: granted.model,
+                model: Arc::clone(&self.model),
                 admitted_at_ms: granted.admitted_at_ms,
                 client_key: Arc::clone(&asker.client_key),
             }),
@@ -193,12 +243,17 @@ impl Settlements {
         }
     }
 
-    fn enqueue(&self, ended: Ended) {
-        self.metrics.settlements_queued.inc();
-        if let Err(error) = self.queue.try_send(ended) {
-            self.metrics.settlements_queued.dec();
-            self.metrics.settlements_dropped.inc();
-            tracing::warn!(%error, "a settlement was dropped; its lease lapses by itself");
+    /// The store has said that there is no account. An earlier try without an answer may still arrive there.
+    pub fn declined(mut self) {
+        self.open = self.doubtful.load(Ordering::Relaxed);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.open {
+            let (lease, model) = (self.lease.clone(), Arc::clone(&self.model));
+            self.settlements.enqueue(End::Released { lease, model });
         }
     }
 }
@@ -220,42 +275,51 @@ impl Attempt {
         &self.facts.account
     }
 
-    /// The request goes on with another attempt; what this one means is said later by [`Attempt::rotate`].
+    /// The request goes on with another attempt; what this one means is said later by [`Attempt::finish`].
     pub fn shelve(&mut self) {
         self.last = false;
     }
 
     /// Ends the attempt while the request goes on with another one: applied before this returns, so that the
-    /// next admission anywhere knows it. When the store is away it is queued like any other.
+    /// next admission anywhere knows it. When the store does not answer in time it is queued like any other.
     pub async fn rotate(mut self, outcome: Outcome) {
-        let ended = self.end(outcome, false);
-        let mut unsettled = Unsettled { settlements: &self.settlements, ended: Some(ended.clone()) };
-        match settle(&self.settlements.store, &ended).await {
-            Ok(()) => unsettled.ended = None,
-            Err(error) => tracing::debug!(%error, "settlement is queued"),
+        self.last = false;
+        let end = End::Settled(self.end(outcome));
+        let mut unsettled = Unsettled { settlements: &self.settlements, end: Some(end.clone()) };
+        let ending = [end.ending()];
+        let applied = tokio::time::timeout(ROTATION, self.settlements.store.end_all(&ending)).await;
+        match applied {
+            Ok(Ok(answers)) => {
+                unsettled.end = None;
+                for answer in &answers {
+                    end.report(answer);
+                }
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "settlement is queued"),
+            Err(_elapsed) => tracing::debug!("settlement is queued: the store is slow"),
         }
     }
 
-    /// Ends the attempt and with it the request.
+    /// Ends the attempt, and the request with it unless it was shelved.
     pub fn finish(mut self, outcome: Outcome) {
-        let ended = self.end(outcome, true);
-        self.settlements.enqueue(ended);
+        let end = End::Settled(self.end(outcome));
+        self.settlements.enqueue(end);
     }
 
-    fn end(&mut self, outcome: Outcome, last: bool) -> Ended {
+    fn end(&mut self, outcome: Outcome) -> Settled {
         self.ended = true;
         self.settlements.leases.release(&self.facts.lease);
-        if last {
+        if self.last {
             let tokens = self.tokens;
             let metrics = &self.settlements.metrics;
             metrics.used_tokens(&self.facts.model, tokens.input, tokens.output, tokens.cache_read);
         }
         let latency = self.settlements.clock.instant().saturating_duration_since(self.arrived);
-        Ended {
+        Settled {
             facts: Arc::clone(&self.facts),
             outcome,
             received: self.received,
-            usage: last.then_some((self.tokens, latency)),
+            usage: self.last.then_some((self.tokens, latency)),
         }
     }
 }
@@ -263,13 +327,13 @@ impl Attempt {
 /// Queues a settlement that was not carried out, also when its request is dropped in the middle of it.
 struct Unsettled<'s> {
     settlements: &'s Settlements,
-    ended: Option<Ended>,
+    end: Option<End>,
 }
 
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            self.settlements.enqueue(ended);
+        if let Some(end) = self.end.take() {
+            self.settlements.enqueue(end);
         }
     }
 }
@@ -277,55 +341,11 @@ impl Drop for Unsettled<'_> {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended {
-            let ended = self.end(Outcome::Cancelled, self.last);
-            self.settlements.enqueue(ended);
+            let end = End::Settled(self.end(Outcome::Cancelled));
+            self.settlements.enqueue(end);
         }
     }
 }
 
-impl SettlementWorker {
-    /// Applies settlements until every [`Settlements`] is gone and the queue is empty.
-    pub async fn run(mut self) {
-        while let Some(ended) = self.queue.recv().await {
-            let mut pause = FIRST_PAUSE;
-            while let Err(error) = settle(&self.store, &ended).await {
-                if !matches!(error, StoreError::Unavailable { .. }) {
-                    tracing::error!(%error, "a settlement was refused by the store");
-                    break;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            self.metrics.settlements_queued.dec();
-        }
-    }
-}
-
-async fn settle(store: &Store, ended: &Ended) -> Result<(), StoreError> {
-    let facts = &ended.facts;
-    let usage = ended.usage.map(|(tokens, latency)| UsageEntry {
-        status: status_class(&ended.outcome),
-        client_key: &facts.client_key,
-        input: tokens.input,
-        output: tokens.output,
-        cache_read: tokens.cache_read,
-        thinking: tokens.thinking,
-        latency,
-    });
-    let settlement = store
-        .settle(&Settle {
-            account: &facts.account,
-            lease: &facts.lease,
-            credential: facts.credential,
-            model: &facts.model,
-            admitted_at_ms: facts.admitted_at_ms,
-            outcome: ended.outcome.clone(),
-            received: ended.received,
-            usage,
-        })
-        .await?;
-    if settlement.invalidated {
-        tracing::warn!(account.id = %facts.account, outcome = ended.outcome.name(), "account needs its owner");
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -39,8 +39,10 @@ const INTERVAL: Duration = Duration::from_mins(5);
 const SOON: Duration = Duration::from_secs(5);
 /// How long an account for which no project was found is left alone.
 const PROJECT_PAUSE: Duration = Duration::from_mins(5);
-/// How long a round may take before another replica may begin one.
+/// How long a replica that surveys may be silent before another one may begin: the lock is renewed every third of it.
 const LOCK: Duration = Duration::from_mins(2);
+/// How long a model that no account offers stays while some account does not answer, ms.
+const MEMORY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Accounts asked at once.
 const PARALLEL: usize = 4;
 /// The lock's name.
@@ -138,7 +140,7 @@ impl Survey {
         loop {
             let round = self.0.begun.fetch_add(1, Ordering::SeqCst) + 1;
             let outcome = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.resign().await,
                 outcome = self.round() => outcome,
             };
             self.0.ended.send_replace(round);
@@ -174,9 +176,35 @@ impl Survey {
         let Lock::Taken = parts.store.try_lock(WORK, &parts.owner, LOCK).await? else {
             return Ok(!parts.catalogue.models().await?.is_empty());
         };
-        let visited = self.visit(accounts).await;
-        parts.store.unlock(WORK, &parts.owner).await?;
+        let visited = tokio::select! {
+            visited = self.visit(accounts) => visited,
+            () = self.overtaken() => Ok(false),
+        };
+        self.resign().await;
         visited
+    }
+
+    /// Keeps the lock as long as it is polled; returns when another replica has it.
+    async fn overtaken(&self) {
+        let parts = &self.0;
+        loop {
+            tokio::time::sleep(LOCK / 3).await;
+            match parts.store.try_lock(WORK, &parts.owner, LOCK).await {
+                Ok(Lock::Taken) => {}
+                Ok(Lock::Held(_)) => {
+                    tracing::warn!("another replica surveys the accounts: this round is given up");
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, "the survey's lock could not be renewed"),
+            }
+        }
+    }
+
+    /// Gives the lock back, if this replica has it; else it lapses.
+    async fn resign(&self) {
+        if let Err(error) = self.0.store.unlock(WORK, &self.0.owner).await {
+            tracing::debug!(%error, "the survey's lock lapses by itself");
+        }
     }
 
     /// Asks every usable account and writes what they offer. True when there are models.
@@ -199,18 +227,25 @@ impl Survey {
     }
 
     fn union(&self, found: impl Iterator<Item = ModelInfo>) -> Vec<Model> {
-        let seen_ms = self.0.clock.epoch_ms();
+        let now_ms = self.0.clock.epoch_ms();
         let mut models = BTreeMap::new();
         for info in found {
             let name = info.display_name.unwrap_or_else(|| info.id.clone());
-            models.entry(info.id.clone()).or_insert(Model { id: info.id, name, seen_ms });
+            models.entry(info.id.clone()).or_insert(Model {
+                id: info.id,
+                name,
+                seen_ms: now_ms,
+                offered_ms: now_ms,
+            });
         }
         models.into_values().collect()
     }
 
-    /// Keeps what an account that did not answer this time may have brought in earlier.
+    /// Keeps what an account that did not answer this time may have brought in earlier, but not for ever: what no
+    /// account has offered for a day leaves the catalogue. When all answer, what none offers leaves at once.
     async fn with_earlier(&self, mut models: Vec<Model>) -> Result<Vec<Model>, StoreError> {
-        models.extend(self.0.catalogue.models().await?.iter().cloned());
+        let earlier = self.0.catalogue.models().await?;
+        models.extend(remembered(&earlier, self.0.clock.epoch_ms()));
         Ok(models)
     }
 
@@ -218,9 +253,9 @@ impl Survey {
     async fn account(self, account: AccountView) -> Option<Vec<ModelInfo>> {
         let parts = &self.0;
         let request = TokenRequest {
-            account: account.id.as_str().to_owned(),
+            account: account.id.clone(),
             source: account.source,
-            credential_version: account.credential.0,
+            credential: account.credential,
             admitted: None,
         };
         let token = match parts.tokens.access_token(&request).await {
@@ -329,6 +364,17 @@ impl Survey {
     }
 }
 
+/// Those of `models` that an account offered within [`MEMORY_MS`].
+fn remembered(models: &[Model], now_ms: i64) -> impl Iterator<Item = Model> {
+    let models = models.iter().cloned().map(move |mut model| {
+        if model.offered_ms == 0 {
+            model.offered_ms = now_ms;
+        }
+        model
+    });
+    models.filter(move |model| now_ms.saturating_sub(model.offered_ms) < MEMORY_MS)
+}
+
 fn quota(model: &ModelInfo) -> ModelQuota {
     ModelQuota {
         model: model.id.clone(),
@@ -336,3 +382,6 @@ fn quota(model: &ModelInfo) -> ModelQuota {
         reset: model.reset_time.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The seam to the HTTP surface, over dispatch, pool and store.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,38 +12,42 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::health;
+use super::host::Host;
 use super::presence::Presence;
+use super::settings::SharedSettings;
 use crate::account::alias;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::{Directory, DirectoryError};
 use crate::account::survey::Survey;
 use crate::anthropic::error::ErrorKind;
 use crate::clock::Clock;
-use crate::config::ModelsConfig;
 use crate::dispatch::error::DispatchError;
 use crate::dispatch::{self, Dispatcher, Reply};
 use crate::server::error::ApiError;
 use crate::server::gateway::{
     AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
-    MessagesReply, ModelEntry, ModelLimit, ReplicaView, Status, StoreMode,
+    MessagesReply, ModelEntry, ModelLimit, ReplicaView, SettingsChange, SettingsChanged, SettingsView,
+    Status,
 };
 use crate::server::pipe::PipeWriter;
-use crate::store::embedded::EmbeddedHost;
 use crate::store::host::StoreError;
 use crate::store::ident::InvalidReason;
+use crate::store::keys::Keys;
 use crate::store::ops::listing;
+use crate::store::redis::Page;
 use crate::telemetry::metrics::Metrics;
 
 /// The application behind the HTTP surface.
 pub struct AppGateway {
     pub(super) dispatcher: Dispatcher,
     pub(super) directory: Directory,
-    pub(super) host: Arc<EmbeddedHost>,
+    pub(super) host: Host,
+    pub(super) keys: Keys,
     pub(super) catalogue: Catalogue,
     pub(super) survey: Survey,
     pub(super) presence: Presence,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) models: ModelsConfig,
+    pub(super) settings: SharedSettings,
     pub(super) started: Instant,
     pub(super) clock: Clock,
     pub(super) oauth_client: bool,
@@ -82,7 +86,8 @@ impl Gateway for AppGateway {
                     created_ms: model.seen_ms,
                 })
                 .collect();
-            for (source, target) in &self.models.mapping {
+            let settings = self.settings.dispatch().load_full();
+            for (source, target) in &settings.models.mapping {
                 if !entries.iter().any(|entry| entry.id == *source) {
                     let created_ms =
                         offered.iter().find(|model| model.id == *target).map_or(0, |m| m.seen_ms);
@@ -102,7 +107,7 @@ impl Gateway for AppGateway {
     fn aliases(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, ApiError>> {
         async move {
             let offered = self.catalogue.ids().await.map_err(|error| store_refusal(&error))?;
-            Ok(alias::effective(&offered, &self.models))
+            Ok(alias::effective(&offered, &self.settings.dispatch().load().models))
         }
         .boxed()
     }
@@ -167,21 +172,12 @@ impl Gateway for AppGateway {
         .boxed()
     }
 
-    fn export_store(&self, mut out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
-        let host = Arc::clone(&self.host);
+    fn export_store(&self, out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
         async move {
-            let written = tokio::task::spawn_blocking(move || {
-                host.export(&mut out)?;
-                out.flush()
-            });
-            match written.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the store's export ended early");
-                    Err(ApiError::internal())
-                }
-                Err(_panicked) => Err(ApiError::internal()),
-            }
+            self.write_export(out).await.map_err(|error| {
+                tracing::warn!(%error, "the store's export ended early");
+                ApiError::internal()
+            })
         }
         .boxed()
     }
@@ -190,13 +186,25 @@ impl Gateway for AppGateway {
         async move { self.presence.list().await.map_err(|error| store_refusal(&error)) }.boxed()
     }
 
+    fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {
+        async move {
+            self.settings.refresh().await.map_err(|error| store_refusal(&error))?;
+            Ok(self.settings.view())
+        }
+        .boxed()
+    }
+
+    fn change_settings(&self, change: SettingsChange) -> BoxFuture<'_, Result<SettingsChanged, ApiError>> {
+        async move { self.settings.change(&change).await.map_err(|error| store_refusal(&error)) }.boxed()
+    }
+
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {
         async move {
             let accounts = self.accounts().await;
             let uptime = self.clock.instant().saturating_duration_since(self.started);
             Ok(Status {
                 uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
-                store: StoreMode::Embedded,
+                store: self.host.mode(),
                 store_available: accounts.is_ok(),
                 accounts: AccountCounts::of(&accounts.unwrap_or_default()),
                 oauth_client: self.oauth_client,
@@ -215,6 +223,21 @@ impl Gateway for AppGateway {
 }
 
 impl AppGateway {
+    async fn write_export(&self, mut out: PipeWriter) -> anyhow::Result<()> {
+        let mut page = Some(Page::first());
+        while let Some(current) = page {
+            let (commands, next) = self.host.export(&self.keys, current).await?;
+            out = tokio::task::spawn_blocking(move || {
+                out.write_all(&commands)?;
+                out.flush()?;
+                Ok::<_, io::Error>(out)
+            })
+            .await??;
+            page = next;
+        }
+        Ok(())
+    }
+
     async fn list(&self) -> Result<Vec<listing::AccountView>, ApiError> {
         let models = self.catalogue.ids().await.map_err(|error| store_refusal(&error))?;
         self.directory.list(&models).await.map_err(|error| store_refusal(&error))

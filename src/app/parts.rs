@@ -7,9 +7,12 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::feed;
 use super::gateway::AppGateway;
+use super::host::Host;
 use super::metered::Metered;
 use super::presence::Presence;
+use super::settings::SharedSettings;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
 use crate::account::lease::Leases;
@@ -21,19 +24,17 @@ use crate::auth::tokens::Tokens;
 use crate::auth::vault::Vault;
 use crate::clock::Clock;
 use crate::cloudcode::{Client, http};
-use crate::config::Config;
-use crate::dispatch::{Dispatcher, Parts, Settings};
-use crate::format::{Options, ToolCache};
+use crate::config::{Config, Loaded};
+use crate::dispatch::{Dispatcher, Parts};
+use crate::format::ToolCache;
 use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::store::Store;
-use crate::store::embedded::EmbeddedHost;
-use crate::store::feed::ring::{Ring, RingSize};
+use crate::store::feed::redis::FeedWriter;
 use crate::store::host::ScriptHost;
 use crate::store::ident::{OwnerId, ReplicaId};
 use crate::store::keys::Keys;
 use crate::store::ops::PoolEvent;
-use crate::store::registry;
 use crate::telemetry::metrics::Metrics;
 
 /// Converted tool declarations kept; a client sends the same ones turn after turn.
@@ -43,32 +44,40 @@ const LAST_WORK: Duration = Duration::from_secs(10);
 
 /// The store, opened: what both a serving gateway and an offline command need.
 pub(super) struct Opened {
-    pub(super) host: Arc<EmbeddedHost>,
+    pub(super) host: Host,
     pub(super) store: Store,
     pub(super) directory: Directory,
     pub(super) vault: Arc<Vault>,
+    pub(super) replica: ReplicaId,
+    pub(super) feed_writer: Option<FeedWriter>,
 }
 
 impl Opened {
-    /// Opens the embedded store of `config` and the keys to its secrets.
-    pub(super) fn new(
+    /// Opens the store of `config` and the keys to its secrets.
+    pub(super) async fn new(
         config: &Config,
         clock: &Clock,
         metrics: Option<&Arc<Metrics>>,
     ) -> anyhow::Result<Self> {
-        let host = Arc::new(EmbeddedHost::open(&config.store.data_dir, clock.clone(), registry::ALL)?);
         let keys = Keys::new(&config.store.pool)?;
+        let host = Host::open(config, &keys, clock).await?;
         let scripts: Arc<dyn ScriptHost> = match metrics {
-            Some(metrics) => {
-                Arc::new(Metered::new(Arc::clone(&host) as _, Arc::clone(metrics), clock.clone()))
-            }
-            None => Arc::clone(&host) as _,
+            Some(metrics) => Arc::new(Metered::new(host.scripts(), Arc::clone(metrics), clock.clone())),
+            None => host.scripts(),
         };
-        let store = Store::new(scripts, keys, &config.selection);
-        // The directory's lock is held from here on, so that a new key file is made once.
+        let replica = ReplicaId::new(&uuid::Uuid::now_v7().simple().to_string())?;
+        let mut store = Store::new(scripts, keys.clone(), &config.selection);
+        let mut feed_writer = None;
+        if let Some(metrics) = metrics {
+            let (feed, writer) = feed::open(config, &keys, &replica, clock, metrics)?;
+            store = store.noting(feed);
+            feed_writer = writer;
+        }
+        store.rehearse().await?;
+        // An embedded store's directory is locked from here on, so that a new key file is made once.
         let vault = Arc::new(Vault::from_config(&config.store)?);
         let directory = Directory::new(store.clone(), Arc::clone(&vault), clock.clone());
-        Ok(Self { host, store, directory, vault })
+        Ok(Self { host, store, directory, vault, replica, feed_writer })
     }
 }
 
@@ -83,41 +92,42 @@ pub struct Application {
     leases: Leases,
     tokens: Tokens,
     store: Store,
+    settings: SharedSettings,
     lease_ttl: Duration,
-    worker: Mutex<Option<SettlementWorker>>,
+    workers: Mutex<Option<Workers>>,
+}
+
+/// What empties queues until nobody can fill them any more.
+struct Workers {
+    settlements: SettlementWorker,
+    /// A feed within the process needs none.
+    feed: Option<FeedWriter>,
 }
 
 /// What runs beside the listeners.
 pub(super) struct Background {
     settlements: TaskTracker,
+    feed: TaskTracker,
+    stop_feed: CancellationToken,
 }
 
 impl Application {
-    /// Opens the store and puts the parts together; nothing runs yet.
-    pub fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+    /// Opens the store, reads the shared settings and puts the parts together; nothing runs yet.
+    pub async fn open(loaded: Loaded, clock: Clock) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
-        let opened = Opened::new(config, &clock, Some(&metrics))?;
+        let opened = Opened::new(&loaded.config, &clock, Some(&metrics)).await?;
+        let settings = SharedSettings::load(opened.store.clone(), loaded, Arc::clone(&metrics))
+            .await
+            .context("the store does not answer")?;
+        let config = &settings.config();
         let tasks = TaskTracker::new();
         let leases = Leases::default();
         let client = Client::new(&config.upstream, clock.clone()).context("the upstream's client")?;
         let oauth = OAuth::new(http::client(&config.upstream)?, config.oauth.clone());
         let oauth_client = config.oauth.client_id.is_some() && config.oauth.client_secret.is_some();
-        let counted = Arc::clone(&metrics);
-        let feed = Ring::new(
-            RingSize::default(),
-            &clock,
-            Arc::new(move |topic, count| {
-                counted.feed_dropped.with_label_values(&[topic.as_str()]).inc_by(count);
-            }),
-        );
-        let store = opened.store.noting(Arc::new(feed));
-        let tokens = Tokens::new(
-            oauth,
-            Arc::clone(&opened.vault),
-            Arc::new(store.clone()),
-            clock.clone(),
-            tasks.clone(),
-        );
+        let store = opened.store.clone();
+        let tokens =
+            Tokens::new(oauth, Arc::clone(&opened.vault), store.clone(), clock.clone(), tasks.clone());
         let catalogue = Catalogue::new(store.clone(), clock.clone(), Arc::clone(&metrics));
         let survey = Survey::new(SurveyParts {
             store: store.clone(),
@@ -129,8 +139,9 @@ impl Application {
             owner: OwnerId::new(&uuid::Uuid::now_v7().simple().to_string())?,
         });
         let presence = Presence {
-            id: ReplicaId::new(&uuid::Uuid::now_v7().simple().to_string())?,
+            id: opened.replica,
             store: store.clone(),
+            settings: settings.clone(),
             leases: leases.clone(),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
@@ -139,7 +150,7 @@ impl Application {
         let (settlements, worker) =
             Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
         let dispatcher = Dispatcher::new(Parts {
-            settings: settings(config),
+            settings: settings.dispatch(),
             pool: Pool::new(
                 store.clone(),
                 tokens.clone(),
@@ -159,11 +170,12 @@ impl Application {
             dispatcher,
             directory: opened.directory,
             host: opened.host,
+            keys: store.keys().clone(),
             catalogue: catalogue.clone(),
             survey: survey.clone(),
             presence: presence.clone(),
             metrics,
-            models: config.models.clone(),
+            settings: settings.clone(),
             started: clock.instant(),
             clock,
             oauth_client,
@@ -178,8 +190,9 @@ impl Application {
             leases,
             tokens,
             store,
+            settings,
             lease_ttl: config.store.lease_ttl,
-            worker: Mutex::new(Some(worker)),
+            workers: Mutex::new(Some(Workers { settlements: worker, feed: opened.feed_writer })),
         })
     }
 
@@ -189,23 +202,34 @@ impl Application {
         Arc::clone(&self.gateway) as _
     }
 
+    /// The settings in force.
+    pub(super) fn config(&self) -> Config {
+        self.settings.config()
+    }
+
     /// The shared state.
     pub(super) fn store(&self) -> Store {
         self.store.clone()
     }
 
-    /// Begins the background work, once the store has answered.
+    /// Begins the background work, once the store has answered; it shows others when `drain` begins.
     pub(super) async fn start(&self, drain: &Drain) -> anyhow::Result<Background> {
         self.catalogue.models().await.context("the store does not answer")?;
-        let settlements = TaskTracker::new();
-        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(worker) = worker {
-            settlements.spawn(worker.run());
+        let (settlements, feed) = (TaskTracker::new(), TaskTracker::new());
+        let stop_feed = CancellationToken::new();
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(workers) = workers {
+            settlements.spawn(workers.settlements.run());
+            if let Some(writer) = workers.feed {
+                feed.spawn(writer.run(stop_feed.clone()));
+            }
         }
         settlements.close();
+        feed.close();
         self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
         self.tasks.spawn(self.presence.clone().run(drain.clone(), self.stop.clone()));
         self.tasks.spawn(self.leases.clone().renew(self.store.clone(), self.lease_ttl, self.stop.clone()));
+        self.tasks.spawn(self.settings.clone().follow(self.stop.clone()));
         self.tasks.spawn(follow_events(
             self.store.clone(),
             self.survey.clone(),
@@ -213,7 +237,7 @@ impl Application {
             self.tokens.clone(),
             self.stop.clone(),
         ));
-        Ok(Background { settlements })
+        Ok(Background { settlements, feed, stop_feed })
     }
 }
 
@@ -230,6 +254,11 @@ impl Background {
         drop(application);
         if !patiently(self.settlements.wait(), drain).await {
             tracing::warn!("the last settlements were not written; their leases lapse by themselves");
+        }
+        // Leaving and settling are noted, too.
+        self.stop_feed.cancel();
+        if !patiently(self.feed.wait(), drain).await {
+            tracing::warn!("the last events and log records were not written to the feed");
         }
     }
 }
@@ -262,12 +291,15 @@ async fn follow_events(
             Ok(event) => match PoolEvent::parse(&channel, &event) {
                 Some(PoolEvent::Account(id)) => {
                     // Removed, or signed in anew.
-                    tokens.forget(id.as_str());
+                    tokens.forget(&id);
                     survey.request();
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
                 Some(PoolEvent::Gap) => missed(&survey, &catalogue),
-                Some(PoolEvent::Limit(_) | PoolEvent::Settings | PoolEvent::Replica(_)) | None => {}
+                Some(
+                    PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings | PoolEvent::Replica(_),
+                )
+                | None => {}
             },
             Err(RecvError::Lagged(_)) => missed(&survey, &catalogue),
             Err(RecvError::Closed) => return,
@@ -278,22 +310,4 @@ async fn follow_events(
 fn missed(survey: &Survey, catalogue: &Catalogue) {
     catalogue.forget();
     survey.request();
-}
-
-fn settings(config: &Config) -> Settings {
-    let conversion = &config.conversion;
-    Settings {
-        dispatch: config.dispatch.clone(),
-        models: config.models.clone(),
-        conversion: Options {
-            keep_attribution_block: conversion.keep_attribution_block,
-            honour_disabled_thinking: conversion.honour_disabled_thinking,
-            reorder_always: conversion.reorder_always,
-            system_preamble: config.upstream.system_preamble.clone(),
-            user_agent_field: config.upstream.client_name.clone(),
-        },
-        keepalive: config.server.stream_keepalive,
-        outage_grace: config.store.outage_grace,
-        default_project: config.upstream.default_project.clone(),
-    }
 }

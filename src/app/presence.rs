@@ -6,20 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::settings::SharedSettings;
 use crate::account::lease::Leases;
 use crate::clock::Clock;
 use crate::server::drain::Drain;
 use crate::server::gateway::ReplicaView;
 use crate::store::Store;
 use crate::store::host::StoreError;
-use crate::store::ident::{ReplicaId, Version};
-use crate::store::ops::PoolEvent;
+use crate::store::ident::ReplicaId;
 use crate::store::ops::replicas::{Announcement, ReplicaState};
-use crate::store::ops::settings::Scope;
 use crate::telemetry::metrics::Metrics;
 
 /// Between two beats.
@@ -32,6 +30,7 @@ const TTL: Duration = Duration::from_secs(15);
 pub(super) struct Presence {
     pub(super) id: ReplicaId,
     pub(super) store: Store,
+    pub(super) settings: SharedSettings,
     pub(super) leases: Leases,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Clock,
@@ -42,33 +41,17 @@ impl Presence {
     /// Announces this replica until `stop`, at once when `drain` begins, then retires it. `stop` comes after the
     /// drain, so that a draining replica is seen as long as it has streams.
     pub(super) async fn run(self, drain: Drain, stop: CancellationToken) {
-        let channel = self.store.keys().channel();
-        let mut events = self.store.subscribe();
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut draining = false;
-        let mut known = true;
-        let mut generation = None;
+        let mut state = ReplicaState::Serving;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = drain.begun(), if !draining => draining = true,
+                () = drain.begun(), if state == ReplicaState::Serving => state = ReplicaState::Draining,
                 _ = beat.tick() => {}
-                event = events.recv(), if known => {
-                    match event {
-                        Ok(event) => match PoolEvent::parse(&channel, &event) {
-                            Some(PoolEvent::Settings | PoolEvent::Gap) => {}
-                            _ => continue,
-                        },
-                        Err(RecvError::Lagged(_)) => {}
-                        Err(RecvError::Closed) => known = false,
-                    }
-                    generation = None;
-                }
             }
-            let state = if draining { ReplicaState::Draining } else { ReplicaState::Serving };
-            if let Err(error) = self.beat(state, &mut generation).await {
+            if let Err(error) = self.beat(state).await {
                 tracing::debug!(%error, "this replica could not announce itself");
             }
         }
@@ -77,11 +60,7 @@ impl Presence {
         }
     }
 
-    async fn beat(&self, state: ReplicaState, generation: &mut Option<Version>) -> Result<(), StoreError> {
-        let seen = match *generation {
-            Some(seen) => seen,
-            None => *generation.insert(self.store.get_settings(Scope::Gateway).await?.generation),
-        };
+    async fn beat(&self, state: ReplicaState) -> Result<(), StoreError> {
         let host = host();
         let announced = self
             .store
@@ -90,8 +69,8 @@ impl Presence {
                 ttl: TTL,
                 host: &host,
                 uptime: self.clock.instant().saturating_duration_since(self.started),
-                in_flight: self.leases.count() as u64,
-                generation: seen,
+                in_flight: self.leases.held() as u64,
+                generation: self.settings.generation(),
                 state,
             })
             .await?;

@@ -9,8 +9,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::tokens::TokenError;
 use crate::config::OAuthConfig;
 
-/// Time allowed for one refresh; connecting is bounded by the client itself.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time allowed for one refresh: half of what its lock allows, so that the result can be kept even when the store is
+/// away for a while.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Used when the answer does not say how long the token lives.
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
 /// A token is not used in the last minute of its life.

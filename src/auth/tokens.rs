@@ -2,10 +2,10 @@
 //!
 //! The store arbitrates between replicas (spec `dispatch.md` §9.6): whoever is told to refresh does so and stores
 //! the sealed result under the next generation; the others wait for it. The work runs in a tracked task of its own,
-//! so that a client that goes away neither loses a finished refresh nor leaves a lock behind.
+//! so that a client that goes away neither loses a finished refresh nor leaves a lock behind. A store that is away
+//! for a moment is waited for: what was fetched meanwhile is not thrown away.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,27 +19,32 @@ use tokio_util::task::TaskTracker;
 use super::oauth::{Minted, OAuth};
 use super::vault::{Sealed, Vault, VaultError};
 use crate::clock::{Clock, jitter};
-use crate::store::ident::Source;
-use crate::store::ops::tokens::RefreshFailure;
+use crate::store::Store;
+use crate::store::host::StoreError;
+use crate::store::ident::{AccountId, CredentialVersion, Generation, OwnerId, Source};
+use crate::store::ops::tokens::{FinishedRefresh, Refresh, RefreshFailure};
 
 /// Longest use of a token without asking the store again.
 const LOCAL_TTL: Duration = Duration::from_secs(30);
-/// Pause between looks at a refresh that another replica is doing; up to as much again is added at random.
+/// Pause between looks at a refresh that another is doing, or at a store that is away; so much more at random.
 const POLL: Duration = Duration::from_millis(100);
-/// How long another replica's refresh is waited for: the life of its lock.
-const WAIT_LIMIT: Duration = Duration::from_secs(20);
+const POLL_JITTER: Duration = Duration::from_millis(150);
+/// How long one refresher may take before another one is let in, and how long one waits for another.
+const LOCK: Duration = Duration::from_secs(20);
+/// How long the store may take to forget a refused token.
+const DROP_LIMIT: Duration = Duration::from_secs(5);
 /// How often a refresh whose result the store did not take is begun again.
 const ATTEMPTS: u32 = 3;
 
 /// Whose token is wanted.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
-    /// The account's opaque id.
-    pub account: String,
+    /// The account.
+    pub account: AccountId,
     /// Where its credential comes from.
     pub source: Source,
     /// The version of its credential that admission named; a token made from another one is not used.
-    pub credential_version: u64,
+    pub credential: CredentialVersion,
     /// The token that admission handed out, when this process did not have its generation.
     pub admitted: Option<StoredToken>,
 }
@@ -50,7 +55,7 @@ pub struct AccessToken {
     /// The bearer token.
     pub secret: Arc<SecretString>,
     /// Counts the account's tokens; names the one to drop after a 401.
-    pub generation: u64,
+    pub generation: Generation,
     /// When this process stops using it.
     pub use_until: Instant,
 }
@@ -61,70 +66,9 @@ pub struct StoredToken {
     /// The sealed token.
     pub sealed: Sealed,
     /// Counts the account's tokens.
-    pub generation: u64,
+    pub generation: Generation,
     /// How much longer it may be used.
     pub remaining: Duration,
-}
-
-/// A failure of the store, kept as its text and cause.
-pub type StoreFault = Arc<dyn Error + Send + Sync>;
-
-/// The four steps that replicas take together; each is one script.
-pub trait TokenStore: Send + Sync {
-    /// Gives the stored token if it was made from this credential version, else tells one caller to refresh: its
-    /// `owner` then holds the account's refresh lock for 20 s.
-    fn begin_refresh<'a>(
-        &'a self,
-        account: &'a str,
-        credential_version: u64,
-        owner: &'a str,
-    ) -> BoxFuture<'a, Result<Begun, StoreFault>>;
-
-    /// Stores a token for `ttl` under the next generation and releases the lock, if `owner` still holds it and the
-    /// credential is still of this version. `None`: neither was done.
-    fn finish_refresh<'a>(
-        &'a self,
-        account: &'a str,
-        credential_version: u64,
-        owner: &'a str,
-        token: &'a Sealed,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<Option<u64>, StoreFault>>;
-
-    /// Releases the lock, if `owner` holds it. After a transient failure nobody refreshes for 5 s, doubling up to
-    /// 60 s while failures go on; after a revocation the account is invalid, if its credential is still of this
-    /// version.
-    fn fail_refresh<'a>(
-        &'a self,
-        account: &'a str,
-        credential_version: u64,
-        owner: &'a str,
-        failure: RefreshFailure,
-    ) -> BoxFuture<'a, Result<(), StoreFault>>;
-
-    /// Deletes the stored token if it is still of this generation.
-    fn drop_token<'a>(&'a self, account: &'a str, generation: u64) -> BoxFuture<'a, Result<(), StoreFault>>;
-}
-
-/// The answer of [`TokenStore::begin_refresh`].
-#[derive(Clone, Debug)]
-pub enum Begun {
-    /// There is a token.
-    Token(StoredToken),
-    /// The caller must refresh with this credential, sealed for `<account id>:credential`.
-    Refresh {
-        /// The sealed refresh token (plain or composite) or key.
-        credential: Sealed,
-    },
-    /// Another caller is refreshing.
-    Busy,
-    /// A refresh has just failed.
-    Backoff {
-        /// When the next one is allowed.
-        retry_after: Duration,
-    },
-    /// There is no such account, or its credential is of another version.
-    Changed,
 }
 
 /// Why there is no token.
@@ -162,14 +106,20 @@ pub enum TokenError {
     /// Sealing or opening failed.
     #[error(transparent)]
     Vault(Arc<VaultError>),
-    /// The store failed.
+    /// The store failed, or was away for too long.
     #[error("the store failed: {0}")]
-    Store(StoreFault),
+    Store(Arc<StoreError>),
 }
 
 impl From<VaultError> for TokenError {
     fn from(error: VaultError) -> Self {
         Self::Vault(Arc::new(error))
+    }
+}
+
+impl From<StoreError> for TokenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
     }
 }
 
@@ -197,19 +147,19 @@ pub struct Tokens {
 struct Inner {
     oauth: OAuth,
     vault: Arc<Vault>,
-    store: Arc<dyn TokenStore>,
+    store: Store,
     clock: Clock,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    cached: HashMap<String, Cached>,
-    flights: HashMap<(String, u64), Flight>,
+    cached: HashMap<AccountId, Cached>,
+    flights: HashMap<(AccountId, CredentialVersion), Flight>,
 }
 
 struct Cached {
-    credential_version: u64,
+    credential: CredentialVersion,
     token: AccessToken,
 }
 
@@ -222,13 +172,7 @@ impl fmt::Debug for Tokens {
 impl Tokens {
     /// Refreshes run on `tracker`.
     #[must_use]
-    pub fn new(
-        oauth: OAuth,
-        vault: Arc<Vault>,
-        store: Arc<dyn TokenStore>,
-        clock: Clock,
-        tracker: TaskTracker,
-    ) -> Self {
+    pub fn new(oauth: OAuth, vault: Arc<Vault>, store: Store, clock: Clock, tracker: TaskTracker) -> Self {
         Self { inner: Arc::new(Inner { oauth, vault, store, clock, state: Mutex::default() }), tracker }
     }
 
@@ -241,14 +185,14 @@ impl Tokens {
             self.inner.oauth.check()?;
         }
         if let Some(admitted) = &request.admitted {
-            return self.inner.adopt(&request.account, request.credential_version, admitted);
+            return self.inner.adopt(&request.account, request.credential, admitted);
         }
         let flight = {
             let mut state = self.inner.state();
             if let Some(token) = state.usable(request, self.inner.clock.instant()) {
                 return Ok(token);
             }
-            let key = (request.account.clone(), request.credential_version);
+            let key = (request.account.clone(), request.credential);
             state.flights.entry(key).or_insert_with(|| self.depart(request.clone())).clone()
         };
         flight.await
@@ -256,7 +200,7 @@ impl Tokens {
 
     /// The generation of every account's token that this process can still use: admission hands out only others.
     #[must_use]
-    pub fn known_generations(&self) -> Vec<(String, u64)> {
+    pub fn known_generations(&self) -> Vec<(AccountId, Generation)> {
         let now = self.inner.clock.instant();
         let state = self.inner.state();
         let usable = state.cached.iter().filter(|(_, cached)| cached.token.use_until > now);
@@ -264,13 +208,16 @@ impl Tokens {
     }
 
     /// After a 401: forgets the token of this generation here and in the store; a newer one stays.
-    pub async fn refused(&self, account: &str, generation: u64) -> Result<(), TokenError> {
-        self.inner.state().cached.retain(|id, cached| id != account || cached.token.generation != generation);
-        self.inner.store.drop_token(account, generation).await.map_err(TokenError::Store)
+    pub async fn refused(&self, account: &AccountId, generation: Generation) -> Result<(), TokenError> {
+        let inner = &self.inner;
+        inner.state().cached.retain(|id, cached| id != account || cached.token.generation != generation);
+        let until = inner.clock.instant() + DROP_LIMIT;
+        inner.patiently(until, || inner.store.drop_token(account, generation)).await?;
+        Ok(())
     }
 
     /// Forgets what this process knows of an account (removed, or signed in anew).
-    pub fn forget(&self, account: &str) {
+    pub fn forget(&self, account: &AccountId) {
         self.inner.state().cached.remove(account);
     }
 
@@ -293,7 +240,7 @@ struct Landing<'a> {
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        let key = (self.request.account.clone(), self.request.credential_version);
+        let key = (self.request.account.clone(), self.request.credential);
         self.inner.state().flights.remove(&key);
     }
 }
@@ -301,7 +248,7 @@ impl Drop for Landing<'_> {
 impl State {
     fn usable(&self, request: &TokenRequest, now: Instant) -> Option<AccessToken> {
         let cached = self.cached.get(&request.account)?;
-        let fits = cached.credential_version == request.credential_version && cached.token.use_until > now;
+        let fits = cached.credential == request.credential && cached.token.use_until > now;
         fits.then(|| cached.token.clone())
     }
 }
@@ -313,45 +260,87 @@ impl Inner {
     }
 
     async fn obtain(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        let account = request.account.as_str();
-        let version = request.credential_version;
-        let give_up = self.clock.instant() + WAIT_LIMIT;
+        let TokenRequest { account, credential, .. } = request;
+        let unavailable = TokenError::Transient { status: None, retry_after: None };
+        let give_up = self.clock.instant() + LOCK;
         let owner = owner()?;
-        let mut attempts = 0;
+        for _ in 0..ATTEMPTS {
+            let sealed = loop {
+                let begin = || self.store.begin_refresh(account, &owner, LOCK);
+                match self.patiently(give_up, begin).await? {
+                    Refresh::Token { credential: current, .. } if current != *credential => {
+                        return Err(TokenError::Changed);
+                    }
+                    Refresh::Token { generation, ttl, sealed, .. } => {
+                        let sealed = Sealed::from_text(sealed);
+                        let stored = StoredToken { sealed, generation, remaining: ttl };
+                        return self.adopt(account, *credential, &stored);
+                    }
+                    Refresh::Granted { credential: current, .. } if current != *credential => {
+                        // Finishing for the outdated credential stores nothing and gives the lock back.
+                        self.store.finish_refresh(account, &owner, *credential, Duration::ZERO, "").await?;
+                        return Err(TokenError::Changed);
+                    }
+                    Refresh::Granted { sealed, .. } => break Sealed::from_text(sealed),
+                    Refresh::Wait(_) if self.clock.instant() >= give_up => return Err(unavailable),
+                    Refresh::Wait(_) => pause().await,
+                    Refresh::Failed(wait) => {
+                        return Err(TokenError::Transient { status: None, retry_after: Some(wait) });
+                    }
+                    Refresh::Invalid(_) | Refresh::Gone => return Err(TokenError::Changed),
+                }
+            };
+            let lapses = self.clock.instant() + LOCK;
+            if let Some(token) = self.renew(request, &owner, &sealed, lapses).await? {
+                return Ok(token);
+            }
+        }
+        Err(unavailable)
+    }
+
+    /// Fetches a token as the one who holds the lock until `lapses`. `None` when the store has not taken it: the lock
+    /// had passed on, or this one's first try had arrived after all.
+    async fn renew(
+        &self,
+        request: &TokenRequest,
+        owner: &OwnerId,
+        sealed: &Sealed,
+        lapses: Instant,
+    ) -> Result<Option<AccessToken>, TokenError> {
+        let TokenRequest { account, credential, .. } = request;
+        let (sealed, minted) = match self.refresh(request, sealed).await {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                let failure = match error {
+                    TokenError::Revoked => RefreshFailure::Revoked,
+                    _ => RefreshFailure::Transient,
+                };
+                let fail = || self.store.fail_refresh(account, owner, *credential, failure);
+                if let Err(fault) = self.patiently(lapses, fail).await {
+                    // The cause is worth more than a failure to record it; the lock lapses by itself.
+                    tracing::warn!(account.id = %account, error = %fault, "a failed refresh was not recorded");
+                }
+                return Err(error);
+            }
+        };
+        let finish = || self.store.finish_refresh(account, owner, *credential, minted.ttl, sealed.as_str());
+        Ok(match self.patiently(lapses, finish).await? {
+            FinishedRefresh::Kept(generation) => {
+                Some(self.cache(account, *credential, minted.secret, generation, minted.ttl))
+            }
+            FinishedRefresh::Lost | FinishedRefresh::Stale | FinishedRefresh::Gone => None,
+        })
+    }
+
+    /// Repeats `operation` while the store is away, until `until`.
+    async fn patiently<T, F>(&self, until: Instant, operation: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         loop {
-            match self.store.begin_refresh(account, version, &owner).await.map_err(TokenError::Store)? {
-                Begun::Token(stored) => return self.adopt(account, version, &stored),
-                Begun::Changed => return Err(TokenError::Changed),
-                Begun::Backoff { retry_after } => {
-                    return Err(TokenError::Transient { status: None, retry_after: Some(retry_after) });
-                }
-                Begun::Busy if self.clock.instant() >= give_up => {
-                    return Err(TokenError::Transient { status: None, retry_after: None });
-                }
-                Begun::Busy => tokio::time::sleep(POLL + jitter(POLL)).await,
-                Begun::Refresh { credential } => {
-                    let fresh = self.refresh(request, &credential).await;
-                    let (sealed, minted) = match fresh {
-                        Ok(fresh) => fresh,
-                        Err(error) => {
-                            let failure = match error {
-                                TokenError::Revoked => RefreshFailure::Revoked,
-                                _ => RefreshFailure::Transient,
-                            };
-                            // The cause is worth more than a failure to record it; the lock lapses by itself.
-                            let _ = self.store.fail_refresh(account, version, &owner, failure).await;
-                            return Err(error);
-                        }
-                    };
-                    let finished = self.store.finish_refresh(account, version, &owner, &sealed, minted.ttl);
-                    if let Some(generation) = finished.await.map_err(TokenError::Store)? {
-                        return Ok(self.cache(account, version, minted.secret, generation, minted.ttl));
-                    }
-                    attempts += 1;
-                    if attempts == ATTEMPTS {
-                        return Err(TokenError::Transient { status: None, retry_after: None });
-                    }
-                }
+            match operation().await {
+                Err(StoreError::Unavailable { .. }) if self.clock.instant() < until => pause().await,
+                answer => return answer,
             }
         }
     }
@@ -361,41 +350,50 @@ impl Inner {
         request: &TokenRequest,
         credential: &Sealed,
     ) -> Result<(Sealed, Minted), TokenError> {
-        let credential = self.vault.open(&credential_aad(&request.account), credential)?;
+        let credential = self.vault.open(&credential_aad(request.account.as_str()), credential)?;
         let minted = match request.source {
             Source::OAuth => self.oauth.refresh(&credential).await?,
             Source::Manual => Minted { secret: credential, ttl: self.oauth.token_ttl() },
             Source::Database => return Err(TokenError::SourceUnsupported { source_name: request.source }),
         };
-        Ok((self.vault.seal(&token_aad(&request.account), &minted.secret)?, minted))
+        Ok((self.vault.seal(&token_aad(request.account.as_str()), &minted.secret)?, minted))
     }
 
-    fn adopt(&self, account: &str, version: u64, stored: &StoredToken) -> Result<AccessToken, TokenError> {
-        let secret = self.vault.open(&token_aad(account), &stored.sealed)?;
-        Ok(self.cache(account, version, secret, stored.generation, stored.remaining))
+    fn adopt(
+        &self,
+        account: &AccountId,
+        credential: CredentialVersion,
+        stored: &StoredToken,
+    ) -> Result<AccessToken, TokenError> {
+        let secret = self.vault.open(&token_aad(account.as_str()), &stored.sealed)?;
+        Ok(self.cache(account, credential, secret, stored.generation, stored.remaining))
     }
 
     fn cache(
         &self,
-        account: &str,
-        credential_version: u64,
+        account: &AccountId,
+        credential: CredentialVersion,
         secret: SecretString,
-        generation: u64,
+        generation: Generation,
         remaining: Duration,
     ) -> AccessToken {
         let use_until = self.clock.instant() + remaining.min(LOCAL_TTL);
         let token = AccessToken { secret: Arc::new(secret), generation, use_until };
-        let cached = Cached { credential_version, token: token.clone() };
-        self.state().cached.insert(account.to_owned(), cached);
+        self.state().cached.insert(account.clone(), Cached { credential, token: token.clone() });
         token
     }
 }
 
+async fn pause() {
+    tokio::time::sleep(POLL + jitter(POLL_JITTER)).await;
+}
+
 /// A name for one holder of a lock, new for every flight.
-fn owner() -> Result<String, TokenError> {
+fn owner() -> Result<OwnerId, TokenError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|_| VaultError::Seal)?;
-    Ok(u128::from_ne_bytes(bytes).to_string())
+    // Digits are always an id.
+    OwnerId::new(&u128::from_ne_bytes(bytes).to_string()).map_err(|_| VaultError::Seal.into())
 }
 
 #[cfg(test)]

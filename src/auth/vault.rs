@@ -120,7 +120,7 @@ impl Vault {
     /// Keys from `ENCRYPTION_KEYS`; without any, from the key file in the data directory, which is made when it is
     /// not there. Call it under the data directory's lock.
     pub fn from_config(config: &StoreConfig) -> Result<Self, VaultError> {
-        if config.encryption_keys.is_empty() {
+        if config.encryption_keys.is_empty() && config.redis.is_none() {
             Self::from_key_file(&config.data_dir)
         } else {
             Self::new(&config.encryption_keys)

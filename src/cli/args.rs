@@ -67,6 +67,9 @@ pub(super) enum Command {
     Config(ConfigCommand),
     /// Ask the gateway on this machine whether it lives; exit code 0 or 1.
     Healthcheck,
+    /// Look at and change the settings that all gateways of the pool share.
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Work with the embedded store.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -99,6 +102,39 @@ pub(super) enum ConfigCommand {
     /// Print the reference manual of all settings.
     #[command(hide = true)]
     Docs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SettingsCommand {
+    /// Show the settings in force, where each came from, and the generation of the shared ones.
+    Get {
+        /// Only these.
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change shared settings: all of them, or none.
+    #[command(arg_required_else_help = true)]
+    Set {
+        /// The new values; objects are written as JSON, lists with commas.
+        #[arg(value_name = "KEY=VALUE", value_parser = assignment)]
+        changes: Vec<(String, String)>,
+        /// Take a setting out of the store, so that file or default holds again; may be repeated.
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
+        /// Only if this is still the generation that `settings get` shows.
+        #[arg(long, value_name = "NUMBER")]
+        generation: Option<u64>,
+    },
+}
+
+fn assignment(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE"),
+    }
 }
 
 #[derive(Debug, Subcommand)]

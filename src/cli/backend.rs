@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::exchange;
 use super::exit::Unavailable;
 use crate::app::offline;
-use crate::config::Config;
+use crate::config::Loaded;
+use crate::server::gateway::SettingsChange;
 
 /// The one of the two that serves a command.
 #[derive(Debug)]
@@ -20,24 +21,24 @@ pub(super) enum Backend<'c> {
     #[cfg_attr(not(unix), expect(dead_code, reason = "control sockets exist on Unix only"))]
     Control(PathBuf),
     /// No gateway runs; the command opens the store.
-    Offline(&'c Config),
+    Offline(&'c Loaded),
 }
 
 impl<'c> Backend<'c> {
-    /// Looks whether a gateway listens in `config`'s data directory.
+    /// Looks whether a gateway listens in the data directory of `loaded`.
     ///
     /// # Errors
     ///
     /// The socket is there but this user may not use it.
     #[cfg(unix)]
-    pub(super) async fn open(config: &'c Config) -> anyhow::Result<Self> {
+    pub(super) async fn open(loaded: &'c Loaded) -> anyhow::Result<Self> {
         use std::io::ErrorKind;
-        let socket = config.store.control_socket();
+        let socket = loaded.config.store.control_socket();
         match tokio::net::UnixStream::connect(&socket).await {
             Ok(_) => Ok(Self::Control(socket)),
             // A refusing socket is what a killed gateway leaves behind.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                Ok(Self::Offline(config))
+                Ok(Self::Offline(loaded))
             }
             Err(error) => Err(Unavailable(format!("{}: {error}", socket.display())).into()),
         }
@@ -45,8 +46,8 @@ impl<'c> Backend<'c> {
 
     /// Control sockets exist on Unix only.
     #[cfg(not(unix))]
-    pub(super) async fn open(config: &'c Config) -> anyhow::Result<Self> {
-        std::future::ready(Ok(Self::Offline(config))).await
+    pub(super) async fn open(loaded: &'c Loaded) -> anyhow::Result<Self> {
+        std::future::ready(Ok(Self::Offline(loaded))).await
     }
 
     /// `POST /api/accounts/import`.
@@ -56,7 +57,7 @@ impl<'c> Backend<'c> {
                 let body = Bytes::from(serde_json::to_vec(&document)?);
                 call(socket, Method::POST, "/api/accounts/import", body).await
             }
-            Self::Offline(config) => offline::import(config, document).await,
+            Self::Offline(loaded) => offline::import(&loaded.config, document).await,
         }
     }
 
@@ -64,7 +65,7 @@ impl<'c> Backend<'c> {
     pub(super) async fn list(&self) -> anyhow::Result<Value> {
         match self {
             Self::Control(socket) => call(socket, Method::GET, "/api/accounts", Bytes::new()).await,
-            Self::Offline(config) => offline::list(config).await,
+            Self::Offline(loaded) => offline::list(&loaded.config).await,
         }
     }
 
@@ -75,7 +76,26 @@ impl<'c> Backend<'c> {
                 let path = format!("/api/accounts/{}", percent_encode(email));
                 call(socket, Method::DELETE, &path, Bytes::new()).await
             }
-            Self::Offline(config) => offline::remove(config, email).await,
+            Self::Offline(loaded) => offline::remove(&loaded.config, email).await,
+        }
+    }
+
+    /// `GET /api/settings`.
+    pub(super) async fn settings(&self) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => call(socket, Method::GET, "/api/settings", Bytes::new()).await,
+            Self::Offline(loaded) => offline::settings(loaded).await,
+        }
+    }
+
+    /// `PATCH /api/settings`.
+    pub(super) async fn change_settings(&self, change: &SettingsChange) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let body = Bytes::from(serde_json::to_vec(change)?);
+                call(socket, Method::PATCH, "/api/settings", body).await
+            }
+            Self::Offline(loaded) => offline::change_settings(loaded, change).await,
         }
     }
 
@@ -87,7 +107,7 @@ impl<'c> Backend<'c> {
                     exchange::download(connect(socket).await?, "/api/store/export", out).await?;
                 if status.is_success() { Ok(()) } else { Err(refusal(status, &body)) }
             }
-            Self::Offline(config) => offline::export(config, out).await,
+            Self::Offline(loaded) => offline::export(&loaded.config, out).await,
         }
     }
 }
@@ -149,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Exit;
+    use crate::config::Config;
 
     /// Answers one connection that probes and one that asks; returns the request's head and body so far.
     async fn gateway(listener: UnixListener, answer: &'static str) -> String {
@@ -160,19 +181,19 @@ mod tests {
         String::from_utf8_lossy(&request[..read]).into_owned()
     }
 
-    fn config(dir: &tempfile::TempDir) -> Config {
+    fn loaded(dir: &tempfile::TempDir) -> Loaded {
         let mut config = Config::default();
         dir.path().clone_into(&mut config.store.data_dir);
-        config
+        config.into()
     }
 
     #[tokio::test]
     async fn a_running_gateway_is_asked() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(&dir);
-        let listener = UnixListener::bind(config.store.control_socket()).unwrap();
+        let loaded = loaded(&dir);
+        let listener = UnixListener::bind(loaded.config.store.control_socket()).unwrap();
         let ask = async {
-            let backend = Backend::open(&config).await.unwrap();
+            let backend = Backend::open(&loaded).await.unwrap();
             backend.remove("a+b@example.com").await.unwrap()
         };
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
@@ -198,10 +219,10 @@ mod tests {
             ),
         ] {
             let dir = tempfile::tempdir().unwrap();
-            let config = config(&dir);
-            let listener = UnixListener::bind(config.store.control_socket()).unwrap();
+            let loaded = loaded(&dir);
+            let listener = UnixListener::bind(loaded.config.store.control_socket()).unwrap();
             let mut out = Vec::new();
-            let ask = async { Backend::open(&config).await.unwrap().export(&mut out).await };
+            let ask = async { Backend::open(&loaded).await.unwrap().export(&mut out).await };
             let (outcome, request) = tokio::join!(ask, gateway(listener, answer));
             assert!(request.starts_with("GET /api/store/export "), "{request}");
             match (outcome, expected) {
@@ -217,9 +238,9 @@ mod tests {
     #[tokio::test]
     async fn without_a_gateway_the_store_is_opened() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(&dir);
-        assert!(matches!(Backend::open(&config).await.unwrap(), Backend::Offline(_)));
-        drop(UnixListener::bind(config.store.control_socket()).unwrap());
-        assert!(matches!(Backend::open(&config).await.unwrap(), Backend::Offline(_)), "a socket left behind");
+        let loaded = loaded(&dir);
+        assert!(matches!(Backend::open(&loaded).await.unwrap(), Backend::Offline(_)));
+        drop(UnixListener::bind(loaded.config.store.control_socket()).unwrap());
+        assert!(matches!(Backend::open(&loaded).await.unwrap(), Backend::Offline(_)), "a socket left behind");
     }
 }

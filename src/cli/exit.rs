@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::store::host::StoreError;
 
 /// How a command ended (spec `http-api.md` §8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,11 @@ impl Exit {
             .find_map(|cause| {
                 if let Some(errors) = cause.downcast_ref::<ConfigErrors>() {
                     return Some(if errors.is_usage() { Self::Usage } else { Self::Config });
+                }
+                match cause.downcast_ref::<StoreError>() {
+                    Some(StoreError::Unavailable { .. }) => return Some(Self::Unavailable),
+                    Some(StoreError::Unsuitable { .. }) => return Some(Self::Config),
+                    _ => {}
                 }
                 cause.is::<Unavailable>().then_some(Self::Unavailable)
             })

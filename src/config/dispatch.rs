@@ -13,8 +13,6 @@ pub struct DispatchConfig {
     pub deadline: Duration,
     /// `maxWaitBeforeErrorMs`, default 120 s: longest wait for a limited pool.
     pub max_wait: Duration,
-    /// `defaultCooldownMs`, default 10 s.
-    pub default_cooldown: Duration,
     /// `retryBaseMs`, default 1 s: first pause between failures of one kind.
     pub retry_base: Duration,
     /// `retryMaxMs`, default 30 s: the cap of that pause.
@@ -39,7 +37,6 @@ impl Default for DispatchConfig {
             max_retries: 5,
             deadline: Duration::from_mins(3),
             max_wait: Duration::from_mins(2),
-            default_cooldown: Duration::from_secs(10),
             retry_base: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             max_capacity_retries: 5,
@@ -57,7 +54,6 @@ impl DispatchConfig {
         values.number("maxRetries", &mut self.max_retries);
         values.millis("requestDeadlineMs", &mut self.deadline);
         values.millis("maxWaitBeforeErrorMs", &mut self.max_wait);
-        values.millis("defaultCooldownMs", &mut self.default_cooldown);
         values.millis("retryBaseMs", &mut self.retry_base);
         values.millis("retryMaxMs", &mut self.retry_max);
         values.number("maxCapacityRetries", &mut self.max_capacity_retries);

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
 use super::problem::{Origin, Problem, nearest};
-use super::setting::{Kind, Setting};
+use super::setting::{Kind, Setting, Sharing};
 use super::settings::SETTINGS;
 use super::value::{Raw, normalise};
 
@@ -136,6 +136,30 @@ impl Reader<'_> {
         }
     }
 
+    /// Values of the shared store: JSON texts by key. What this version does not know, or keeps to each process,
+    /// is left out with a warning: another version may have written it.
+    pub(super) fn shared(&mut self, values: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Layer {
+        let mut layer = Layer::default();
+        for (key, text) in values {
+            let reason = match Setting::find(key) {
+                Some(setting) if setting.sharing != Sharing::Local => {
+                    match serde_json::from_str(text) {
+                        Ok(value) => self.accept(&mut layer, setting, Origin::Store, Raw::Json(&value)),
+                        Err(error) => {
+                            let reason = format!("is not valid JSON: {error}");
+                            self.problems.push(Problem::new(setting.key, &Origin::Store, reason));
+                        }
+                    }
+                    continue;
+                }
+                Some(_) => "is never taken from there",
+                None => "is unknown to this version",
+            };
+            warnings.push(format!("{key} ({}): ignored, it {reason}", Origin::Store));
+        }
+        layer
+    }
+
     /// The environment. An empty variable counts as unset, except where empty means "off".
     pub(super) fn environment(&mut self, env: &BTreeMap<String, String>) -> Layer {
         let mut layer = Layer::default();
@@ -204,7 +228,7 @@ fn is_group(key: &str) -> bool {
     SETTINGS.iter().any(|s| s.in_file && s.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
 }
 
-fn unknown(key: &str) -> String {
+pub(super) fn unknown(key: &str) -> String {
     let names = SETTINGS.iter().filter(|setting| setting.in_file).map(|setting| setting.key);
     match nearest(key, names) {
         Some(near) => format!("there is no such setting; did you mean `{near}`?"),

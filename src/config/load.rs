@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::config::ValueKind;
 
 use super::Config;
-use super::layer::Reader;
+use super::layer::{Layer, Reader};
 use super::problem::{ConfigErrors, Origin, Problem};
 use super::settings::SETTINGS;
-use super::values::{Values, render};
+use super::values::Values;
 
 /// Flags of the command line that are settings.
 #[derive(Clone, Debug, Default)]
@@ -72,8 +73,9 @@ impl LoadInput {
     }
 }
 
-/// The outcome of a load without errors.
-#[derive(Debug)]
+/// The outcome of a load without errors: the settings, and the layers they were merged from, so that values of
+/// the shared store can be put in between at any time ([`Loaded::with_shared`]).
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
@@ -83,43 +85,36 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The file that was read.
     pub file: Option<PathBuf>,
-    values: Values,
+    pub(super) values: Values,
+    pub(super) layers: Arc<Layers>,
 }
 
-impl Loaded {
-    /// One line per setting that acts in this version or was set: key, value, source. Of secrets only
-    /// whether they are set.
-    #[must_use]
-    pub fn listing(&self) -> String {
-        let derived = |key: &str| match key {
-            "dataDir" => Some(self.config.store.data_dir.display().to_string()),
-            "drainDelayMs" => Some(self.config.server.drain_delay.as_millis().to_string()),
-            "upstream.userAgent" => Some(self.config.upstream.user_agent.clone()),
-            _ => None,
-        };
-        let rows: Vec<(&str, String, String)> = SETTINGS
-            .iter()
-            .filter(|setting| !setting.reserved || self.values.is_set(setting.key))
-            .map(|setting| {
-                let value = match self.values.get(setting.key) {
-                    Some(_) if setting.is_secret() => "set".into(),
-                    Some(value) => quote_empty(render(value)),
-                    None => derived(setting.key).unwrap_or_else(|| "not set".into()),
-                };
-                (setting.key, value, self.values.origin(setting.key).to_string())
-            })
-            .collect();
-        let width = |text: &str| text.chars().count();
-        let keys = rows.iter().map(|row| width(row.0)).max().unwrap_or(0);
-        let longest = rows.iter().map(|row| width(&row.1)).max().unwrap_or(0).min(48);
-        rows.into_iter().fold(String::new(), |listing, (key, value, origin)| {
-            listing + &format!("{key:keys$}  {value:longest$}  {origin}\n")
-        })
+/// What one process brings of its own, around the shared store.
+#[derive(Debug)]
+pub(super) struct Layers {
+    /// Defaults and the file.
+    pub(super) below: Vec<Layer>,
+    /// Environment and flags.
+    pub(super) above: Vec<Layer>,
+    /// Both together, as typed settings.
+    pub(super) own: Config,
+    pub(super) cwd: PathBuf,
+}
+
+impl Layers {
+    /// Stacks the layers, with `shared` in its place between them.
+    pub(super) fn merge(&self, shared: &Layer) -> Result<Values, Problem> {
+        let mut origins = BTreeMap::new();
+        let mut builder = ::config::Config::builder();
+        for layer in self.below.iter().chain([shared]).chain(&self.above) {
+            origins.extend(layer.values.iter().map(|(setting, origin, _)| (setting.key, origin.clone())));
+            builder = builder.add_source(layer.clone());
+        }
+        match builder.build() {
+            Ok(root) => Ok(Values::new(root, origins)),
+            Err(error) => Err(Problem::new("", &Origin::Default, error.to_string())),
+        }
     }
-}
-
-fn quote_empty(text: String) -> String {
-    if text.is_empty() { "\"\"".into() } else { text }
 }
 
 impl Config {
@@ -132,21 +127,14 @@ impl Config {
         let mut problems = Vec::new();
         let file = find_file(input, &mut problems);
         let mut reader = Reader { cwd: &input.cwd, problems: &mut problems };
-        let mut layers = vec![reader.defaults()];
-        layers.extend(file.as_deref().map(|path| reader.file(path)));
-        layers.push(reader.environment(&input.env));
-        layers.push(reader.flags(&input.flags.list()));
-
-        let mut origins = BTreeMap::new();
-        let mut builder = ::config::Config::builder();
-        for layer in layers {
-            origins.extend(layer.values.iter().map(|(setting, origin, _)| (setting.key, origin.clone())));
-            builder = builder.add_source(layer);
-        }
-        let values = match builder.build() {
-            Ok(root) => Values::new(root, origins),
-            Err(error) => {
-                problems.push(Problem::new("", &Origin::Default, error.to_string()));
+        let mut below = vec![reader.defaults()];
+        below.extend(file.as_deref().map(|path| reader.file(path)));
+        let above = vec![reader.environment(&input.env), reader.flags(&input.flags.list())];
+        let mut layers = Layers { below, above, own: Self::default(), cwd: input.cwd.clone() };
+        let values = match layers.merge(&Layer::default()) {
+            Ok(values) => values,
+            Err(problem) => {
+                problems.push(problem);
                 return Err(ConfigErrors { problems });
             }
         };
@@ -168,15 +156,23 @@ impl Config {
         }
         let mut warnings = Vec::new();
         check_together(&values, &mut problems, &mut warnings);
+        if config.store.redis.is_some() && config.store.encryption_keys.is_empty() {
+            let reason = "a store in Redis needs the same keys at every gateway: set ENCRYPTION_KEYS, to the content of \
+                          DATA_DIR/encryption.key when the pool was exported from there, else to the output of \
+                          `openssl rand -base64 32`";
+            problems.push(Problem::new("encryptionKeys", values.origin("encryptionKeys"), reason));
+        }
         warn(&config, &values, file.as_deref(), &mut warnings);
         if problems.is_empty() {
-            Ok(Loaded { config, origins: values.origins.clone(), warnings, file, values })
+            layers.own = config.clone();
+            let origins = values.origins.clone();
+            Ok(Loaded { config, origins, warnings, file, values, layers: Arc::new(layers) })
         } else {
             Err(ConfigErrors { problems })
         }
     }
 
-    fn apply(&mut self, values: &Values) {
+    pub(super) fn apply(&mut self, values: &Values) {
         self.server.apply(values);
         self.store.apply(values);
         self.upstream.apply(values);
@@ -209,7 +205,7 @@ fn find_file(input: &LoadInput, problems: &mut Vec<Problem>) -> Option<PathBuf> 
 }
 
 /// Checks across settings (spec `http-api.md` §3.3), on the merged result.
-fn check_together(values: &Values, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
+pub(super) fn check_together(values: &Values, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
     let number = |key: &str| match values.get(key) {
         #[expect(clippy::cast_precision_loss, reason = "ranges end far below 2^53")]
         Some(ValueKind::I64(number)) => Some(*number as f64),
@@ -258,6 +254,13 @@ fn warn(config: &Config, values: &Values, file: Option<&Path>, warnings: &mut Ve
         warnings.push(format!(
             "whoever reaches {}:{} can use the pool: no API key is set (API_KEY), and the address is not a loopback one (HOST)",
             config.server.host, config.server.port
+        ));
+    }
+    if values.is_set("redis.url") && values.is_set("redisAddr") {
+        warnings.push(format!(
+            "redisAddr ({}) is ignored: redis.url ({}) is set",
+            values.origin("redisAddr"),
+            values.origin("redis.url")
         ));
     }
     if config.server.allow_insecure_console && config.server.webui_password.is_none() {

@@ -30,11 +30,10 @@ pub struct AliasRule {
 impl ModelsConfig {
     pub(super) fn apply(&mut self, values: &Values) {
         values.text_map("modelMapping", &mut self.mapping);
-        self.aliases = values
-            .list_map("modelAliases")
-            .into_iter()
-            .map(|(pattern, candidates)| AliasRule { pattern, candidates })
-            .collect();
+        if let Some(rules) = values.list_map("modelAliases") {
+            self.aliases =
+                rules.into_iter().map(|(pattern, candidates)| AliasRule { pattern, candidates }).collect();
+        }
         values.text_map("fallbackMap", &mut self.fallback);
         values.optional("defaultModel", &mut self.default_model);
     }

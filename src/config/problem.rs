@@ -10,6 +10,8 @@ pub enum Origin {
     Default,
     /// The configuration file.
     File(PathBuf),
+    /// The shared store.
+    Store,
     /// An environment variable.
     Env(String),
     /// A file named by an environment variable `NAME_FILE`.
@@ -23,6 +25,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Store => f.write_str("shared store"),
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::EnvFile(name, path) => write!(f, "file {} named by {name}", path.display()),
             Self::Flag(name) => write!(f, "flag {name}"),

@@ -1,6 +1,6 @@
 //! The reference manual of all settings, made from the table.
 
-use super::setting::{Section, Setting};
+use super::setting::{Section, Setting, Sharing};
 use super::settings::SETTINGS;
 
 const HEAD: &str = "\
@@ -9,6 +9,14 @@ const HEAD: &str = "\
 
 Sources, later ones win: built-in default, file, environment, command-line flag. Values changed at run
 time in the shared store stand between file and environment.
+
+`antigravity-proxy settings set KEY=VALUE` writes into the shared store, `settings get` shows what is in force and
+why. The column \"Shared\" says what that does: **live** takes effect at once in every gateway of the pool (in
+choosing accounts with the next request, elsewhere within 2 s), **restart** takes effect in each gateway when it
+starts next, **–** is never taken from the store: it belongs to one process or machine, is a secret, or says where
+secrets are sent. Should the values in the store not be usable together, for instance because another version wrote
+them, a gateway keeps the last usable ones, says so in its log and sets the metric
+`antigravity_proxy_shared_settings_rejected` to 1; names that it does not know it leaves alone.
 
 The file is `CONFIG_FILE`, else `~/.config/antigravity-proxy/config.json`, else `./config.json`: JSON, dots
 in the names below are nested objects, names that start with `_` are comments. `<confdir>` is
@@ -29,7 +37,7 @@ pub fn reference() -> String {
     for (section, title) in Section::ALL {
         page.extend(["\n## ", title, "\n\n"]);
         page.push_str(
-            "| Setting | Environment, flag | Default | Allowed | Meaning |\n|---|---|---|---|---|\n",
+            "| Setting | Environment, flag | Default | Shared | Allowed | Meaning |\n|---|---|---|---|---|---|\n",
         );
         for setting in SETTINGS.iter().filter(|s| s.section == section && !s.reserved) {
             page.push_str(&row(setting));
@@ -37,7 +45,7 @@ pub fn reference() -> String {
     }
     page.push_str(
         "\n## Accepted without effect\n\nThese are checked, so that existing files load, and warned about; nothing depends on them in this version.\n\n\
-         | Setting | Environment, flag | Default | Allowed | Meaning |\n|---|---|---|---|---|\n",
+         | Setting | Environment, flag | Default | Shared | Allowed | Meaning |\n|---|---|---|---|---|---|\n",
     );
     for setting in SETTINGS.iter().filter(|s| s.reserved) {
         page.push_str(&row(setting));
@@ -56,8 +64,12 @@ fn row(setting: &Setting) -> String {
     };
     let secret = if setting.is_secret() { " Secret." } else { "" };
     format!(
-        "| {name} | {} | {default} | {} | {}{secret} |\n",
+        "| {name} | {} | {default} | {} | {} | {}{secret} |\n",
         if outside.is_empty() { "–".into() } else { outside.join(", ") },
+        match setting.sharing {
+            Sharing::Local => "–",
+            shared => shared.as_str(),
+        },
         setting.kind.allowed().replace('|', "\\|"),
         setting.meaning,
     )

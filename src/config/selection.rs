@@ -59,7 +59,8 @@ impl SelectionConfig {
             let Some(name) = setting.script else { continue };
             let Some(value) = values.get(setting.key) else { continue };
             let target = match values.origin(setting.key) {
-                Origin::Default => continue,
+                // What the store holds, scripts read there.
+                Origin::Default | Origin::Store => continue,
                 Origin::File(_) => &mut self.base,
                 Origin::Env(_) | Origin::EnvFile(..) | Origin::Flag(_) => &mut self.pinned,
             };

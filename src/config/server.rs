@@ -70,7 +70,7 @@ impl ServerConfig {
         values.string("host", &mut self.host);
         values.number("port", &mut self.port);
         values.address("metricsAddr", &mut self.metrics_addr);
-        self.metrics_addr_explicit = values.is_set("metricsAddr");
+        self.metrics_addr_explicit |= values.is_set("metricsAddr");
         values.secrets("apiKey", &mut self.api_keys);
         values.secret("webuiPassword", &mut self.webui_password);
         values.flag("allowInsecureConsole", &mut self.allow_insecure_console);

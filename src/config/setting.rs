@@ -25,6 +25,31 @@ pub struct Setting {
     pub script: Option<&'static str>,
     /// Accepted and checked, but without effect in this version.
     pub reserved: bool,
+    /// Whether the shared store may hold it, and when a value from there takes effect.
+    pub sharing: Sharing,
+}
+
+/// Whether the shared store may hold a setting, and when a value from there takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// In force at once, everywhere.
+    Live,
+    /// In force in each gateway when it starts next.
+    Restart,
+    /// Never in the store: it belongs to one process or machine, is a secret, or says where secrets are sent.
+    Local,
+}
+
+impl Sharing {
+    /// `live`, `restart` or `local`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Restart => "restart",
+            Self::Local => "local",
+        }
+    }
 }
 
 impl Setting {
@@ -46,6 +71,7 @@ impl Setting {
             in_file: true,
             script: None,
             reserved: false,
+            sharing: Sharing::Local,
         }
     }
 
@@ -65,8 +91,19 @@ impl Setting {
         self
     }
 
+    /// Read by scripts from the store itself, hence live.
     pub(super) const fn script(mut self, name: &'static str) -> Self {
         self.script = Some(name);
+        self.live()
+    }
+
+    pub(super) const fn live(mut self) -> Self {
+        self.sharing = Sharing::Live;
+        self
+    }
+
+    pub(super) const fn restart(mut self) -> Self {
+        self.sharing = Sharing::Restart;
         self
     }
 
@@ -81,10 +118,19 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.key == key)
     }
 
+    /// The row that scripts know as `name`.
+    #[must_use]
+    pub fn of_script(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.script == Some(name))
+    }
+
     /// Whether its value must never be shown; such a setting is also read from `NAME_FILE`.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::SecretList | Kind::KeyRing | Kind::SecretUrl(_))
+        matches!(
+            self.kind,
+            Kind::Secret | Kind::SecretList | Kind::KeyRing | Kind::SecretUrl(_) | Kind::RedisUrl
+        )
     }
 }
 
@@ -147,6 +193,8 @@ pub enum Kind {
     Tiers(i64, i64),
     /// Any text.
     Text,
+    /// A text that can be sent as the value of a header.
+    Header,
     /// 1–64 of `A-Z a-z 0-9 . _ -`.
     Name,
     /// One of these words.
@@ -163,6 +211,10 @@ pub enum Kind {
     UrlList(&'static [&'static str]),
     /// A URL that may hold credentials.
     SecretUrl(&'static [&'static str]),
+    /// Redis's address with credentials, see [`RedisConfig::parse`](super::RedisConfig::parse).
+    RedisUrl,
+    /// Redis's `host:port`.
+    RedisAddress,
     /// A list of texts; comma-separated as text.
     List,
     /// A text that is never shown.
@@ -201,6 +253,7 @@ impl Kind {
             }
             Self::Tiers(min, max) => format!("1 to 10 whole milliseconds, each from {min} to {max}"),
             Self::Text => "a text".into(),
+            Self::Header => "a text of visible ASCII characters and spaces".into(),
             Self::Name => "1 to 64 letters, digits, dots, hyphens and underscores".into(),
             Self::Choice(words) => words.join(" or "),
             Self::Strategy => "hybrid or round-robin".into(),
@@ -210,6 +263,10 @@ impl Kind {
             Self::Address => {
                 "an IP address with a port, such as 127.0.0.1:9464, or empty to switch it off".into()
             }
+            Self::RedisUrl => "redis://, rediss:// (TLS) or redis+unix:// and one address, such as \
+                 redis://user:password@host:6379/0 (cluster and Sentinel addresses are not supported)"
+                .into(),
+            Self::RedisAddress => "host:port".into(),
             Self::Url(schemes) | Self::SecretUrl(schemes) => format!("an absolute {} URL", schemes.join("/")),
             Self::UrlList(schemes) => format!("at least one absolute {} URL", schemes.join("/")),
             Self::List => "a list of texts (comma-separated in the environment)".into(),

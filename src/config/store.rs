@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::redis::RedisConfig;
 use super::values::Values;
 
 /// Where shared state lives.
@@ -12,6 +13,8 @@ use super::values::Values;
 pub struct StoreConfig {
     /// `pool` / `POOL`: the hash tag of all keys, default `main`.
     pub pool: String,
+    /// `redis.url` / `REDIS_URL`, or `redisAddr` / `REDIS_ADDR`; none keeps the store in this process.
+    pub redis: Option<RedisConfig>,
     /// `dataDir` / `DATA_DIR`: journal, lock, key file, control socket; default `<confdir>/data`.
     pub data_dir: PathBuf,
     /// `ENCRYPTION_KEYS`: base64 of 32 bytes each, newest first; empty on the embedded store creates a key file.
@@ -28,6 +31,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             pool: "main".into(),
+            redis: None,
             data_dir: PathBuf::from("data"),
             encryption_keys: Vec::new(),
             outage_grace: Duration::from_secs(20),
@@ -40,6 +44,9 @@ impl Default for StoreConfig {
 impl StoreConfig {
     pub(super) fn apply(&mut self, values: &Values) {
         values.string("pool", &mut self.pool);
+        if let Some(redis) = RedisConfig::read(values) {
+            self.redis = Some(redis);
+        }
         if let Some(path) = values.text("dataDir") {
             self.data_dir = PathBuf::from(path);
         }

@@ -7,6 +7,7 @@ use ::config::{Map, Value, ValueKind};
 use base64::Engine as _;
 use serde_json::Value as Json;
 
+use super::redis::RedisConfig;
 use super::setting::Kind;
 
 /// A value as its source gave it.
@@ -94,6 +95,9 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
         }
         Kind::Tiers(min, max) => tiers(raw, min, max)?,
         Kind::Text => ValueKind::String(raw.text()?),
+        Kind::Header => {
+            ValueKind::String(raw.text().filter(|text| http::HeaderValue::from_str(text).is_ok())?)
+        }
         Kind::Name => ValueKind::String(raw.text().filter(|name| is_name(name))?),
         Kind::Choice(words) => {
             let word = raw.text()?.trim().to_ascii_lowercase();
@@ -125,6 +129,14 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
         }
         Kind::Url(schemes) => ValueKind::String(url(&raw.text()?, schemes, false)?),
         Kind::SecretUrl(schemes) => ValueKind::String(url(&raw.text()?, schemes, true)?),
+        Kind::RedisUrl => {
+            let text = raw.text()?.trim().to_owned();
+            ValueKind::String(RedisConfig::parse(&text).map(|_| text)?)
+        }
+        Kind::RedisAddress => {
+            let text = raw.text()?.trim().to_owned();
+            ValueKind::String(RedisConfig::parse_address(&text).map(|_| text)?)
+        }
         Kind::UrlList(schemes) => {
             let urls: Option<Vec<_>> = raw.items()?.iter().map(|item| url(item, schemes, false)).collect();
             list(urls.filter(|urls| !urls.is_empty())?)
@@ -335,7 +347,9 @@ mod tests {
             assert_eq!(text(Kind::Url(http), wrong), None, "{wrong}");
         }
         assert!(text(Kind::SecretUrl(http), "http://user:pw@proxy:3128").is_some());
-        assert!(text(Kind::SecretUrl(&["redis+cluster"]), "redis+cluster://a:1,b:2").is_some());
+        assert!(text(Kind::RedisUrl, "redis://:secret@cache:6379/1").is_some());
+        assert_eq!(text(Kind::RedisUrl, "redis+cluster://a:1,b:2"), None);
+        assert_eq!(text(Kind::RedisAddress, "redis://cache"), None);
         assert_eq!(text(Kind::UrlList(http), " , "), None);
     }
 

@@ -1,25 +1,28 @@
 //! Merged values, handed to the typed sections.
 
-#[cfg(test)]
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+#[cfg(test)]
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 use secrecy::SecretString;
+use serde_json::Value as Json;
 
 use super::problem::Origin;
 
 /// What all layers together say. The typed accessors overwrite their target where a value is set and
 /// leave it alone where none is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Values {
     pub(super) root: ::config::Config,
     pub(super) origins: BTreeMap<&'static str, Origin>,
+    /// Leaves what is only built in alone, where the target holds it already.
+    pub(super) only_set: bool,
     #[cfg(test)]
-    pub(super) read: RefCell<std::collections::BTreeSet<String>>,
+    pub(super) read: Arc<Mutex<std::collections::BTreeSet<String>>>,
 }
 
 impl Values {
@@ -27,14 +30,18 @@ impl Values {
         Self {
             root,
             origins,
+            only_set: false,
             #[cfg(test)]
-            read: RefCell::default(),
+            read: Arc::default(),
         }
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&ValueKind> {
         #[cfg(test)]
-        self.read.borrow_mut().insert(key.to_owned());
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
+        if self.only_set && !self.is_set(key) {
+            return None;
+        }
         let mut node = &self.root.cache;
         for name in key.split('.') {
             let ValueKind::Table(table) = &node.kind else { return None };
@@ -158,15 +165,13 @@ impl Values {
     }
 
     /// An object of lists, in the order of the file.
-    pub(super) fn list_map(&self, key: &str) -> Vec<(String, Vec<String>)> {
-        let Some(ValueKind::Table(table)) = self.get(key) else { return Vec::new() };
-        table
-            .iter()
-            .filter_map(|(name, value)| match &value.kind {
-                ValueKind::Array(items) => Some((name.clone(), strings(items))),
-                _ => None,
-            })
-            .collect()
+    pub(super) fn list_map(&self, key: &str) -> Option<Vec<(String, Vec<String>)>> {
+        let Some(ValueKind::Table(table)) = self.get(key) else { return None };
+        let lists = table.iter().filter_map(|(name, value)| match &value.kind {
+            ValueKind::Array(items) => Some((name.clone(), strings(items))),
+            _ => None,
+        });
+        Some(lists.collect())
     }
 }
 
@@ -191,5 +196,20 @@ pub(super) fn render(kind: &ValueKind) -> String {
         }
         ValueKind::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// A value as JSON; whole numbers without a fraction.
+pub(super) fn json(kind: &ValueKind) -> Json {
+    match kind {
+        ValueKind::Boolean(flag) => (*flag).into(),
+        ValueKind::I64(number) => (*number).into(),
+        ValueKind::Array(items) => items.iter().map(|item| json(&item.kind)).collect(),
+        ValueKind::Table(table) => {
+            table.iter().map(|(key, value)| (key.clone(), json(&value.kind))).collect()
+        }
+        ValueKind::String(text) => text.as_str().into(),
+        // Floats, written with the fewest digits.
+        other => serde_json::from_str(&other.to_string()).unwrap_or(Json::Null),
     }
 }

@@ -15,7 +15,7 @@ use super::policy::{History, Limits};
 use super::signatures;
 use super::{Dispatcher, Incoming, Reply};
 use crate::account::alias::Resolution;
-use crate::account::pool::{AccountId, Ask, Decision, Grant, LeaseId, SigKey, WaitReason};
+use crate::account::pool::{AccountId, Ask, Decision, Grant, LeaseId, News, SigKey, WaitReason};
 use crate::account::settlement::{Asker, Attempt, Granted, Outcome};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::anthropic::request::MessagesRequest;
@@ -157,7 +157,7 @@ impl Life<'_> {
         let outcome = self.walk(model, &mut suspects).await;
         let guilty = outcome.is_ok();
         for (attempt, verdict) in suspects {
-            attempt.rotate(if guilty { verdict } else { Outcome::Released }).await;
+            attempt.finish(if guilty { verdict } else { Outcome::Released });
         }
         outcome
     }
@@ -176,20 +176,9 @@ impl Life<'_> {
         let mut last: Option<DispatchError> = None;
         let mut repeats = 0_u32;
         loop {
-            let lease = self.lease()?;
             let recall: &[_] = if converted.is_none() { &places } else { &[] };
-            let admitted = self.admit(model, &lease, &tried, recall, last.as_ref()).await?;
-            let Admitted::Granted(grant, admitted_at_ms, values) = admitted else { continue };
-            let attempt = self.dispatcher.settlements().begin(
-                Granted {
-                    account: grant.account.clone(),
-                    lease,
-                    credential: grant.credential,
-                    model: Arc::from(model.as_str()),
-                    admitted_at_ms,
-                },
-                &self.asker,
-            );
+            let admitted = self.admit(model, &tried, recall, last.as_ref()).await?;
+            let Admitted::Granted(grant, attempt, values) = admitted else { continue };
             let converted = match &mut converted {
                 Some(converted) => converted,
                 none => {
@@ -220,7 +209,7 @@ impl Life<'_> {
                 return Err(last.unwrap_or(DispatchError::DeadlineExceeded));
             }
             budget.history.begin_attempt();
-            let error = match self.attempt(model, &grant, attempt, converted, &mut budget).await {
+            let error = match self.attempt(model, &grant, *attempt, converted, &mut budget).await {
                 Ended::Answered(reply) => return Ok(reply),
                 Ended::Failed(error) => return Err(error),
                 Ended::Rotate(error) => error,
@@ -268,7 +257,7 @@ impl Life<'_> {
 }
 
 enum Admitted {
-    Granted(Box<Grant>, i64, Vec<Option<String>>),
+    Granted(Box<Grant>, Box<Attempt>, Vec<Option<String>>),
     /// A wait is over.
     Again,
 }
@@ -276,31 +265,42 @@ enum Admitted {
 impl Life<'_> {
     /// One round trip: an account, its lease and token, and the signatures the conversation needs.
     async fn admit(
-        &self,
+        &mut self,
         model: &ModelId,
-        lease: &LeaseId,
         tried: &[AccountId],
         recall: &[SigKey],
         last: Option<&DispatchError>,
     ) -> Result<Admitted, DispatchError> {
+        let claim = self.dispatcher.settlements().claim(self.lease()?, Arc::from(model.as_str()));
         let longest_wait = self.dispatcher.settings().dispatch.max_wait;
-        let ask = Ask { lease, model: model.as_str(), tried, longest_wait, recall };
+        let ask = Ask { lease: claim.lease(), model: model.as_str(), tried, longest_wait, recall };
         let pool = self.dispatcher.pool();
-        let (admission, values) = self.dispatcher.patiently(self.deadline, || pool.admit(&ask)).await?;
+        let news = pool.news();
+        let (admission, values) =
+            self.dispatcher.patiently(self.deadline, || claim.ask(pool.admit(&ask))).await?;
         self.dispatcher.metrics().admissions.with_label_values(&[decision_label(&admission.decision)]).inc();
-        match admission.decision {
-            Decision::Granted(grant) => Ok(Admitted::Granted(grant, admission.stamp.now_ms, values)),
-            Decision::Wait { wait, reason } => {
-                self.wait(model, wait, reason, last).await?;
-                Ok(Admitted::Again)
+        let limited = match admission.decision {
+            Decision::Granted(grant) => {
+                let granted = Granted {
+                    account: grant.account.clone(),
+                    credential: grant.credential,
+                    admitted_at_ms: admission.stamp.now_ms,
+                };
+                let attempt = Box::new(claim.begin(granted, &self.asker));
+                return Ok(Admitted::Granted(grant, attempt, values));
             }
+            Decision::Wait { wait, reason } => Ok((wait, reason)),
             Decision::Empty => Err(DispatchError::NoAccounts),
             Decision::NoEnabled => Err(DispatchError::AllDisabled),
             Decision::AllInvalid(reasons) => {
                 let reasons: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
                 Err(DispatchError::AllInvalid { reasons: reasons.join(", ") })
             }
-        }
+        };
+        claim.declined();
+        let (wait, reason) = limited?;
+        self.wait(model, wait, reason, last, news).await?;
+        Ok(Admitted::Again)
     }
 
     /// Waits for the pool when the reason heals by waiting and the wait fits the deadline; else says at once what
@@ -311,6 +311,7 @@ impl Life<'_> {
         wait: Duration,
         reason: WaitReason,
         last: Option<&DispatchError>,
+        news: News,
     ) -> Result<(), DispatchError> {
         let settings = &self.dispatcher.settings().dispatch;
         let sleep = wait + WAIT_MARGIN + jitter((wait / 10).min(Duration::from_secs(1)));
@@ -344,7 +345,7 @@ impl Life<'_> {
         let metrics = self.dispatcher.metrics();
         metrics.waits.inc();
         let _waiting = Gauged::new(&metrics.waiters);
-        self.dispatcher.pool().changed_within(sleep).await;
+        news.changed_within(sleep).await;
         Ok(())
     }
 }

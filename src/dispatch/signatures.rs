@@ -4,17 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::account::pool::{Pool, SigKey, SigKind, StoreError};
+use crate::clock::{Clock, jitter};
 use crate::format::stream::{Learned, LearnedKind, StreamConverter};
 use crate::format::{KnownSignatures, Remembered, SignatureKey};
 use crate::telemetry::metrics::Metrics;
 
-/// Tries to write a signature while the store is away, and the pause between them.
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(500);
+/// Pause between tries while the store is away; up to as much again is added at random. Short, so that after an outage
+/// the signatures are there before the turns that need them (those pause for [`super::STORE_PAUSE`]).
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long the store may be away until what an answer taught is given up.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// What may wait for the store in one process, in bytes; more is given up at once.
+pub(super) const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// What an entry takes besides its value.
+const ENTRY_BYTES: usize = 64;
 
 /// Where `key` is kept for this client.
 pub(super) fn place(client_key: &str, key: &SignatureKey<'_>) -> SigKey {
@@ -41,24 +50,46 @@ pub(super) struct Memory {
     client_key: Arc<str>,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
+    clock: Clock,
+    room: Arc<Semaphore>,
     writing: Vec<JoinHandle<()>>,
 }
 
 impl Memory {
-    pub(super) fn new(pool: Pool, client_key: Arc<str>, tasks: TaskTracker, metrics: Arc<Metrics>) -> Self {
-        Self { pool, client_key, tasks, metrics, writing: Vec::new() }
+    /// Nothing learnt yet. `room` has a permit for each byte that may wait in this process.
+    pub(super) fn new(
+        pool: Pool,
+        client_key: Arc<str>,
+        tasks: TaskTracker,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+        room: Arc<Semaphore>,
+    ) -> Self {
+        Self { pool, client_key, tasks, metrics, clock, room, writing: Vec::new() }
     }
 
     /// Begins to write what `converter` has learnt since the last call.
     pub(super) fn learn(&mut self, converter: &mut StreamConverter) {
         let learned = converter.take_learned();
-        if learned.is_empty() {
-            return;
+        if !learned.is_empty() {
+            let entries = learned.into_iter().map(|learned| self.entry(learned)).collect();
+            self.write(entries);
         }
-        let entries: Vec<_> = learned.into_iter().map(|learned| self.entry(learned)).collect();
-        let (pool, metrics) = (self.pool.clone(), Arc::clone(&self.metrics));
+    }
+
+    fn write(&mut self, entries: Vec<(SigKey, String)>) {
+        let bytes = entries.iter().map(|(_, value)| value.len() + ENTRY_BYTES).sum::<usize>();
+        let place =
+            u32::try_from(bytes).ok().and_then(|n| Arc::clone(&self.room).try_acquire_many_owned(n).ok());
+        let Some(place) = place else {
+            self.metrics.signature_put_failures.inc();
+            tracing::warn!(signatures = entries.len(), "signatures are lost: too many wait for the store");
+            return;
+        };
+        let (pool, metrics, clock) = (self.pool.clone(), Arc::clone(&self.metrics), self.clock.clone());
         self.writing.push(self.tasks.spawn(async move {
-            if !write(&pool, &entries).await {
+            let _place = place;
+            if !write(&pool, &entries, &clock).await {
                 metrics.signature_put_failures.inc();
             }
         }));
@@ -91,17 +122,21 @@ impl Memory {
 }
 
 /// Whether the store took the entries.
-async fn write(pool: &Pool, entries: &[(SigKey, String)]) -> bool {
-    for _ in 0..TRIES {
+async fn write(pool: &Pool, entries: &[(SigKey, String)], clock: &Clock) -> bool {
+    let give_up = clock.instant() + PATIENCE;
+    loop {
         match pool.remember(entries).await {
             Ok(()) => return true,
-            Err(StoreError::Unavailable { .. }) => tokio::time::sleep(PAUSE).await,
+            Err(StoreError::Unavailable { .. }) if clock.instant() < give_up => {
+                tokio::time::sleep(PAUSE + jitter(PAUSE)).await;
+            }
             Err(error) => {
-                tracing::error!(%error, "signatures were refused by the store");
+                tracing::error!(signatures = entries.len(), %error, "signatures are lost");
                 return false;
             }
         }
     }
-    tracing::warn!(signatures = entries.len(), "signatures are lost: the store was away too long");
-    false
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
 use secrecy::SecretString;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::server::error::ApiError;
@@ -56,6 +56,12 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// The replicas of the pool that are alive.
     fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>>;
+
+    /// The settings in force, and what the shared store says of them.
+    fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>>;
+
+    /// Changes shared settings: all of them, or none.
+    fn change_settings(&self, change: SettingsChange) -> BoxFuture<'_, Result<SettingsChanged, ApiError>>;
 
     /// What the start page shows.
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>>;
@@ -267,4 +273,66 @@ pub enum StoreMode {
     Embedded,
     /// In Redis or Valkey, shared by all replicas.
     Redis,
+}
+
+/// The settings of one gateway.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SettingsView {
+    /// Counts the changes of the shared settings; a change may name it to be refused when it is no longer current.
+    pub generation: u64,
+    /// Why the shared settings are not in force, if they are not: then the last usable ones are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+    /// All that act in this version or were set, and what else the store holds, in the manual's order.
+    pub settings: Vec<SettingView>,
+}
+
+/// One setting of one gateway.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SettingView {
+    /// Its dotted name.
+    pub key: String,
+    /// The value in force; `null` for secrets and where there is none.
+    pub value: Value,
+    /// Where that came from: `default`, `file …`, `shared store`, `environment variable …`, `flag …`.
+    pub origin: String,
+    /// What a change in the shared store does: `live`, `restart`, `local` (it cannot be there), `unknown` (to this
+    /// version).
+    pub shared: &'static str,
+    /// The value in the shared store; left out when it holds none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Value>,
+    /// Whether another value takes effect when this gateway starts next.
+    pub pending: bool,
+}
+
+/// A change of shared settings.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsChange {
+    /// Only if this is still the generation; without it the change is made whatever others changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// New value by key; `null` takes the key out of the store.
+    pub settings: BTreeMap<String, Value>,
+}
+
+/// What became of a change of shared settings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SettingsChanged {
+    /// Made, and in force in this gateway where it is live.
+    Done(SettingsView),
+    /// Somebody else changed them first; these are the current ones.
+    Conflict(SettingsView),
+    /// Nothing was changed: with it the settings would not be usable.
+    Invalid(Vec<SettingProblem>),
+}
+
+/// One thing that is wrong with a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SettingProblem {
+    /// The setting's key; empty when it is about several.
+    pub key: String,
+    /// One sentence, with the value and what is allowed.
+    pub reason: String,
 }

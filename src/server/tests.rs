@@ -1,6 +1,7 @@
 //! The HTTP surface over a gateway of a few lines.
 
 pub(crate) mod fake;
+mod settings;
 
 use std::sync::Arc;
 
@@ -84,6 +85,8 @@ async fn every_route_asks_for_its_credentials() {
         ("GET /api/accounts/export", 401),
         ("POST /api/accounts/import", 401),
         ("DELETE /api/accounts/a%40b", 401),
+        ("GET /api/settings", 401),
+        ("PATCH /api/settings", 401),
         ("GET /api/unknown", 401),
         ("GET /api/store/export", 403),
         ("GET /metrics", 404),

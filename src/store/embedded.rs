@@ -12,7 +12,7 @@ mod keyspace;
 mod lock;
 mod number;
 mod replay;
-mod resp;
+pub(in crate::store) mod resp;
 mod sandbox;
 mod snapshot;
 mod value;

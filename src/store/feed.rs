@@ -74,9 +74,10 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
-            true => digits.parse().map_err(|_| InvalidCursor),
-            false => Err(InvalidCursor),
+        let number = |digits: &str| {
+            // A number's own parser takes a sign, too.
+            let plain = digits.bytes().all(|b| b.is_ascii_digit());
+            digits.parse().ok().filter(|_| plain).ok_or(InvalidCursor)
         };
         let (ms, count) = text.split_once('-').ok_or(InvalidCursor)?;
         Ok(Self { ms: number(ms)?, number: number(count)? })

@@ -248,6 +248,14 @@ pub enum StoreError {
         /// The first write error.
         reason: String,
     },
+    /// The server is there, but not one that may hold the pool.
+    #[error("Redis at {address} cannot be used: {problem}")]
+    Unsuitable {
+        /// `host:port` or a socket's path.
+        address: String,
+        /// What is wrong and what to change.
+        problem: String,
+    },
     /// A script answered with an error.
     #[error("script {script}: {error}")]
     Script {

@@ -5,7 +5,7 @@
 //!
 //! | key | type | holds | lives |
 //! |---|---|---|---|
-//! | `meta` | HASH | `seq` (history), `accounts` (number of the newest), `cursor` (round-robin), `gen:cfg`, `gen:conf` | ever |
+//! | `meta` | HASH | `seq` (history), `accounts` (number of the newest), `cursor` (round-robin), `gen:settings` | ever |
 //! | `cfg` | HASH | settings that scripts read, by flat name | ever |
 //! | `conf` | HASH | settings that gateways read | ever |
 //! | `roster` | ZSET | account id → number: the order of accounts | ever |
@@ -19,7 +19,7 @@
 //! | `quota` | HASH | id → quotas as fetched, for lists | ever |
 //! | `m:<model>` | HASH | id → limits, 429 count, quota of the model (`lib/limits.lua`) | 2 days after the last change |
 //! | `leases` | ZSET | `<id>/<lease>` → end: the requests in flight | swept |
-//! | `req:<lease>` | STRING | an attempt's decision, then its settlement | 15 min |
+//! | `req:<lease>` | STRING | an attempt's decision, then its settlement; alone the latter when it was released unadmitted | 15 min |
 //! | `probe:<model>` | STRING | who probes a limited model | 15 s |
 //! | `tlock:<id>`, `tfail:<id>` | STRING | who refreshes a token; when to try again | lock time; pause + 1 min |
 //! | `lock:<work>` | STRING | who was elected | as asked |
@@ -29,7 +29,8 @@
 //! | `feed:<topic>` | STREAM | what happened, in order (`feed.rs`); Redis only, no script touches it | capped |
 //! | `feed:<topic>:<writer>` | STRING | number of the last entry of a writer | 1 h after it |
 //! | `usage:<hour>` | HASH | counters, hour = ms since the epoch / 3,600,000 | 30 days |
-//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `models`, `settings` or `replica` | – |
+//! | `scratch` | any | nothing: `rehearse` tries commands on it | a moment |
+//! | `ev` | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `lifted`, `models`, `settings` or `replica` | – |
 
 use std::sync::Arc;
 

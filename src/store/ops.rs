@@ -5,6 +5,7 @@ pub mod admit;
 pub mod listing;
 pub mod locks;
 pub mod models;
+pub mod release;
 pub mod replicas;
 pub mod settings;
 pub mod settle;
@@ -19,8 +20,10 @@ use super::ident::{AccountId, ReplicaId};
 pub enum PoolEvent {
     /// An account was added, changed, removed, or became valid or invalid.
     Account(AccountId),
-    /// A limit of an account was set or cleared.
+    /// A limit of an account was set or extended.
     Limit(AccountId),
+    /// A limit of an account ended before its time.
+    Lifted(AccountId),
     /// The catalogue of models was renewed.
     Models,
     /// Shared settings changed.
@@ -45,6 +48,7 @@ impl PoolEvent {
         match kind {
             "account" => AccountId::new(id).ok().map(Self::Account),
             "limit" => AccountId::new(id).ok().map(Self::Limit),
+            "lifted" => AccountId::new(id).ok().map(Self::Lifted),
             "models" => Some(Self::Models),
             "settings" => Some(Self::Settings),
             "replica" => ReplicaId::new(id).ok().map(Self::Replica),
@@ -62,7 +66,8 @@ mod tests {
         let event = |payload: &'static str| Event::Message { channel: "a".into(), payload: payload.into() };
         let account = AccountId::new("x1").unwrap();
         assert_eq!(PoolEvent::parse("a", &event("account x1 9")), Some(PoolEvent::Account(account.clone())));
-        assert_eq!(PoolEvent::parse("a", &event("limit x1 9")), Some(PoolEvent::Limit(account)));
+        assert_eq!(PoolEvent::parse("a", &event("limit x1 9")), Some(PoolEvent::Limit(account.clone())));
+        assert_eq!(PoolEvent::parse("a", &event("lifted x1 9")), Some(PoolEvent::Lifted(account)));
         assert_eq!(PoolEvent::parse("a", &event("settings cfg 9")), Some(PoolEvent::Settings));
         let replica = ReplicaId::new("x1").unwrap();
         assert_eq!(PoolEvent::parse("a", &event("replica x1 9")), Some(PoolEvent::Replica(replica)));

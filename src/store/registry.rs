@@ -25,6 +25,7 @@ scripts! {
     ADMIT = periodic "admit" ["clock" "fields" "hot" "trackers" "settings" "tokens" "locks" "leases" "selection"];
     HEARTBEAT = periodic "heartbeat" ["clock" "fields" "hot" "leases"];
     SETTLE = periodic "settle" ["clock" "fields" "hot" "trackers" "limits" "settings" "locks" "usage"];
+    RELEASE = periodic "release" ["clock" "fields" "hot" "trackers" "settings" "locks"];
     GET_CREDENTIAL = periodic "get_credential" ["clock"];
     FIND_ACCOUNT = periodic "find_account" ["clock" "hot"];
     PUT_ACCOUNT = fsync "put_account" ["clock" "fields" "hot" "settings" "thresholds"];
@@ -45,6 +46,7 @@ scripts! {
     TRY_LOCK = periodic "try_lock" ["clock" "locks"];
     UNLOCK = periodic "unlock" ["clock" "locks"];
     GET_SETTINGS = periodic "get_settings" ["clock"];
+    REHEARSE = periodic "rehearse" ["clock"];
     PUT_SETTINGS = fsync "put_settings" ["clock"];
     ANNOUNCE_REPLICA = periodic "announce_replica" ["clock" "fields" "replicas"];
     RETIRE_REPLICA = periodic "retire_replica" ["clock"];
@@ -61,7 +63,9 @@ fn digest(scripts: &[&Script]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = hash.finalize();
+    let first = digest[..6].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    format!("{first:012x}")
 }
 
 #[cfg(test)]

@@ -19,17 +19,22 @@
 //! three spaces or more after `--` continues the one above. `KEYS: none` and `ARGV: none` may be
 //! written for completeness.
 
+use std::sync::OnceLock;
+
+use sha1_smol::Sha1;
+
 /// When a call that wrote something is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// After the write is on disk (accounts, settings).
+    /// After the write is on disk (accounts, settings). On Redis, as far as its `appendfsync` goes.
     Fsync,
-    /// At once; the write reaches the disk within a second (counters, leases, signatures).
+    /// At once; the write reaches the disk within a second (counters, leases, signatures). Calls of such scripts may
+    /// be repeated after a lost reply: nothing counts twice.
     Periodic,
 }
 
 /// A Lua script, composed at compile time; never built at run time.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Script {
     /// Its file's name without `.lua`.
     pub name: &'static str,
@@ -37,19 +42,26 @@ pub struct Script {
     pub source: &'static str,
     /// When a call is acknowledged.
     pub durability: Durability,
+    sha1: OnceLock<String>,
 }
 
 impl Script {
     /// A script whose calls are acknowledged at once.
     #[must_use]
     pub const fn periodic(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, durability: Durability::Periodic }
+        Self { name, source, durability: Durability::Periodic, sha1: OnceLock::new() }
     }
 
     /// A script whose calls are acknowledged after fsync.
     #[must_use]
     pub const fn fsync(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, durability: Durability::Fsync }
+        Self { name, source, durability: Durability::Fsync, sha1: OnceLock::new() }
+    }
+
+    /// SHA-1 of the source in lower-case hex: what `EVALSHA` calls it by, so that two versions of a script are two
+    /// scripts.
+    pub fn sha1(&self) -> &str {
+        self.sha1.get_or_init(|| Sha1::from(self.source).digest().to_string())
     }
 
     /// The script's parsed header, checked against its name and durability.

@@ -1,5 +1,7 @@
 //! The log subscriber: text or JSON lines on standard error, filtered by level.
 
+use std::sync::OnceLock;
+
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -12,30 +14,57 @@ pub enum LogsError {
     /// The configured level is neither a level nor a filter.
     #[error("logLevel is not a usable filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The subscriber is gone.
+    #[error("the log level cannot be changed: {0}")]
+    Reload(#[from] tracing_subscriber::reload::Error),
     /// This process logs already.
     #[error("logging is set up already")]
     AlreadySet,
 }
 
+/// Replaces the filter of a subscriber that is at work.
+type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), LogsError> + Send + Sync>;
+
+/// The filter of the process's subscriber, once there is one.
+static FILTER: OnceLock<Refilter> = OnceLock::new();
+
 /// Starts logging for the whole process. `dev_mode` raises a plain level to at least `debug`.
 pub fn init(config: &TelemetryConfig, dev_mode: bool) -> Result<(), LogsError> {
-    let subscriber = subscriber(config, dev_mode, std::io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogsError::AlreadySet)
+    let (subscriber, refilter) = subscriber(config, dev_mode, std::io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogsError::AlreadySet)?;
+    FILTER.set(refilter).map_err(|_| LogsError::AlreadySet)
+}
+
+/// Changes the level of a process that logs; does nothing in one that does not. The format stays.
+pub fn set_level(config: &TelemetryConfig, dev_mode: bool) -> Result<(), LogsError> {
+    let Some(refilter) = FILTER.get() else { return Ok(()) };
+    refilter(filter(config, dev_mode)?)
+}
+
+fn filter(config: &TelemetryConfig, dev_mode: bool) -> Result<EnvFilter, LogsError> {
+    Ok(EnvFilter::builder().parse(directives(&config.level, dev_mode))?)
 }
 
 fn subscriber<W>(
     config: &TelemetryConfig,
     dev_mode: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, LogsError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, Refilter), LogsError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(directives(&config.level, dev_mode))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(config, dev_mode)?).with_writer(writer);
     Ok(match config.format {
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
-        LogFormat::Text => Box::new(builder.with_ansi(false).finish()),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), Box::new(move |filter| Ok(handle.reload(filter)?)))
+        }
+        LogFormat::Text => {
+            let builder = builder.with_ansi(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(builder.finish()), Box::new(move |filter| Ok(handle.reload(filter)?)))
+        }
     })
 }
 
@@ -83,9 +112,25 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let config = TelemetryConfig { format, level: level.into() };
-        let subscriber = subscriber(&config, dev_mode, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&config, dev_mode, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         lines.text()
+    }
+
+    #[test]
+    fn the_level_can_be_changed_while_logging() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let config = |level: &str| TelemetryConfig { format: LogFormat::Text, level: level.into() };
+        let (subscriber, refilter) = subscriber(&config("warn"), false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for (at, level) in ["warn", "debug", "warn"].into_iter().enumerate() {
+                refilter(filter(&config(level), false).unwrap()).unwrap();
+                tracing::debug!("line {at}");
+            }
+        });
+        let text = lines.text();
+        assert!(text.contains("line 1") && text.lines().count() == 1, "{text}");
     }
 
     #[test]

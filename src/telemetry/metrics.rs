@@ -110,6 +110,10 @@ metrics! {
     replicas: IntGauge = "replicas";
     /// Events and log records that were dropped before a reader could see them.
     feed_dropped: IntCounterVec = "feed_dropped_total" ["topic"];
+    /// Whether the settings in the shared store are not usable, so that the last usable ones stay in force.
+    shared_settings_rejected: IntGauge = "shared_settings_rejected";
+    /// The generation of the shared settings that this gateway knows.
+    shared_settings_generation: IntGauge = "shared_settings_generation";
     /// The running version; always 1.
     build_info: IntGaugeVec = "build_info" ["version"];
 }

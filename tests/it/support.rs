@@ -1,7 +1,10 @@
-//! A gateway in this process, over the embedded store in a directory of its own, in front of a simulator.
+//! Gateways in this process in front of a simulator: one over the embedded store in a directory of its own, or
+//! several over one Redis.
 
 pub(crate) mod client;
+pub(crate) mod replicas;
 
+use std::path::Path;
 use std::time::Duration;
 
 use antigravity_proxy::app::Running;
@@ -12,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) use client::Client;
+pub(crate) use replicas::Replicas;
 
 pub(crate) const THINKING: &str = "claude-opus-4-6-thinking";
 pub(crate) const PLAIN: &str = "claude-sonnet-4-6";
@@ -37,17 +41,7 @@ impl TestGateway {
     pub(crate) async fn start(scenario: Scenario, change: impl FnOnce(&mut Config)) -> Self {
         let simulator = Simulator::start(scenario).await.unwrap();
         let data = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.server.host = "127.0.0.1".into();
-        config.server.port = 0;
-        config.server.metrics_addr = None;
-        config.server.shutdown_grace = Duration::from_secs(5);
-        config.store.data_dir = data.path().to_owned();
-        config.upstream.endpoints = simulator.endpoint_urls();
-        config.oauth.client_id = Some("client".into());
-        config.oauth.client_secret = Some("secret".to_owned().into());
-        config.oauth.token_url = format!("{}/token", simulator.base_url());
-        config.oauth.userinfo_url = format!("{}/userinfo", simulator.base_url());
+        let mut config = settings(&simulator, data.path());
         change(&mut config);
         let running = Running::start(config.clone(), Drain::new()).await.unwrap();
         let accounts = simulator.accounts_json();
@@ -72,17 +66,12 @@ impl TestGateway {
 
     /// Adds a fault to calls of a model.
     pub(crate) fn fault(&self, when: &Value, then: &Value) {
-        let mut when: When = serde_json::from_value(when.clone()).unwrap();
-        when.path.get_or_insert_with(|| "generateContent".into());
-        let then: Action = serde_json::from_value(then.clone()).unwrap();
-        self.simulator.add_fault(when, then);
+        add_fault(&self.simulator, when, then);
     }
 
     /// The calls of a model so far.
     pub(crate) fn model_calls(&self) -> Vec<Recorded> {
-        let mut all = self.simulator.recorded();
-        all.retain(|one| one.path.to_ascii_lowercase().contains("generatecontent"));
-        all
+        model_calls(&self.simulator)
     }
 
     /// Account and endpoint of each call of a model, as `1@0`.
@@ -125,6 +114,37 @@ impl TestGateway {
         assert!(settled.await.is_ok(), "leases are left");
         assert_eq!(self.simulator.refusals().len(), 0, "{:?}", self.simulator.refusals());
     }
+}
+
+/// The settings of a gateway on free ports, with its data in `data`.
+pub(crate) fn settings(simulator: &Simulator, data: &Path) -> Config {
+    let mut config = Config::default();
+    config.server.host = "127.0.0.1".into();
+    config.server.port = 0;
+    config.server.metrics_addr = None;
+    config.server.shutdown_grace = Duration::from_secs(5);
+    config.store.data_dir = data.to_owned();
+    config.upstream.endpoints = simulator.endpoint_urls();
+    config.oauth.client_id = Some("client".into());
+    config.oauth.client_secret = Some("secret".to_owned().into());
+    config.oauth.token_url = format!("{}/token", simulator.base_url());
+    config.oauth.userinfo_url = format!("{}/userinfo", simulator.base_url());
+    config
+}
+
+/// Adds a fault to calls of a model.
+fn add_fault(simulator: &Simulator, when: &Value, then: &Value) {
+    let mut when: When = serde_json::from_value(when.clone()).unwrap();
+    when.path.get_or_insert_with(|| "generateContent".into());
+    let then: Action = serde_json::from_value(then.clone()).unwrap();
+    simulator.add_fault(when, then);
+}
+
+/// The calls of a model so far.
+fn model_calls(simulator: &Simulator) -> Vec<Recorded> {
+    let mut all = simulator.recorded();
+    all.retain(|one| one.path.to_ascii_lowercase().contains("generatecontent"));
+    all
 }
 
 fn entry(accounts: &Value, number: usize) -> Value {

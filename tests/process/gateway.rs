@@ -23,12 +23,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
 pub(crate) struct Home {
     dir: TempDir,
     env: Vec<(String, String)>,
+    program: PathBuf,
 }
 
 impl Home {
     /// An empty home; free ports on the loopback interface.
     pub(crate) fn new() -> Self {
-        let home = Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+        let home = Self { dir: tempfile::tempdir().unwrap(), env: Vec::new(), program: PROGRAM.into() };
         let data = home.data().display().to_string();
         let defaults = [("HOST", "127.0.0.1"), ("PORT", "0"), ("METRICS_ADDR", "127.0.0.1:0")];
         defaults.iter().fold(home.env("DATA_DIR", &data), |home, (name, value)| home.env(name, value))
@@ -51,6 +52,11 @@ impl Home {
         self
     }
 
+    /// Another build of the gateway.
+    pub(crate) fn program(self, program: &Path) -> Self {
+        Self { program: program.to_owned(), ..self }
+    }
+
     /// Writes the configuration file.
     pub(crate) fn file(self, settings: &Value) -> Self {
         let path = self.dir.path().join("config.json");
@@ -68,7 +74,7 @@ impl Home {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         command
             .args(args)
             .env_clear()

@@ -4,57 +4,12 @@ use std::time::Duration;
 
 use antigravity_proxy::clock::Clock;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::gateway::{Gateway, Home, SOON, until};
+use crate::gateway::{Home, SOON, until};
 use crate::http;
 use crate::simulator::Simulator;
-
-/// A stream that is being read.
-struct Stream {
-    connection: TcpStream,
-    raw: Vec<u8>,
-}
-
-impl Stream {
-    /// Asks, and returns when the first piece of text has come.
-    async fn open(gateway: &Gateway, text: &str) -> Self {
-        let body = http::message(text, true).to_string();
-        let headers = [("content-type", "application/json")];
-        let request =
-            http::request("POST", &format!("{}/v1/messages", gateway.url), &headers, body.as_bytes());
-        let mut connection = TcpStream::connect(http::split(&gateway.url).0).await.unwrap();
-        connection.write_all(&request).await.unwrap();
-        let mut stream = Self { connection, raw: Vec::new() };
-        while !stream.has("text_delta") {
-            assert!(stream.more().await, "{}", stream.text());
-        }
-        stream
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.raw).into_owned()
-    }
-
-    fn has(&self, part: &str) -> bool {
-        self.text().contains(part)
-    }
-
-    /// Reads on; false at the end.
-    async fn more(&mut self) -> bool {
-        let mut piece = [0; 4096];
-        let read = tokio::time::timeout(SOON, self.connection.read(&mut piece)).await.expect("it goes on");
-        let read = read.unwrap_or(0);
-        self.raw.extend_from_slice(&piece[..read]);
-        read > 0
-    }
-
-    async fn read_out(mut self) -> String {
-        while self.more().await {}
-        self.text()
-    }
-}
+use crate::stream::Stream;
 
 async fn refused(url: &str) -> bool {
     TcpStream::connect(http::split(url).0).await.is_err()

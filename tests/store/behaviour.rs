@@ -12,7 +12,7 @@ use antigravity_proxy::store::ops::accounts::{
 use antigravity_proxy::store::ops::admit::{Decision, Renewal, Tier, TokenState, WaitReason};
 use antigravity_proxy::store::ops::locks::Lock;
 use antigravity_proxy::store::ops::models::ModelQuota;
-use antigravity_proxy::store::ops::settings::{PutSettings, Scope};
+use antigravity_proxy::store::ops::settings::{PutSettings, Scope, StoredSettings};
 use antigravity_proxy::store::ops::settle::{LimitKind, Outcome, StatusClass, UsageEntry};
 use antigravity_proxy::store::ops::tokens::{FailedRefresh, FinishedRefresh, Refresh, RefreshFailure};
 
@@ -98,17 +98,17 @@ async fn leases_are_the_requests_in_flight() {
         assert_eq!(pool.grant("l1", T).await.in_flight, 1);
         assert_eq!(pool.grant("l2", T + 10_000).await.in_flight, 2);
         let ids = [lease("l1"), lease("l2"), lease("l9")];
-        let renewals = pool.store.at(T + 20_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
-        assert_eq!(renewals, [Renewal::Renewed]);
+        let beat = pool.store.at(T + 20_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
+        assert_eq!((&beat.renewals[..], beat.lapsed), (&[Renewal::Renewed][..], 0));
         // l2 ends at T+40 s; l1 lives until T+50 s.
         assert_eq!(pool.grant("l3", T + 40_000).await.in_flight, 2);
-        let renewals = pool.store.at(T + 60_000).heartbeat(&ids, ms(30_000)).await.unwrap();
-        assert_eq!(renewals, [Renewal::Renewed, Renewal::Revived, Renewal::Unknown]);
+        let beat = pool.store.at(T + 60_000).heartbeat(&ids, ms(30_000)).await.unwrap();
+        assert_eq!(beat.renewals, [Renewal::Renewed, Renewal::Revived, Renewal::Unknown]);
         assert_eq!(pool.view("a", T + 60_000).await.in_flight, 3);
         pool.settle("a", "l1", T + 61_000, Outcome::Success).await;
         assert_eq!(pool.view("a", T + 61_000).await.in_flight, 2);
-        let renewals = pool.store.at(T + 62_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
-        assert_eq!(renewals, [Renewal::Unknown], "settled");
+        let beat = pool.store.at(T + 62_000).heartbeat(&ids[..1], ms(30_000)).await.unwrap();
+        assert_eq!(beat.renewals, [Renewal::Unknown], "settled");
         // Everything lapses when its holder is gone.
         assert_eq!(pool.grant("l4", T + 200_000).await.in_flight, 1);
     })
@@ -625,8 +625,8 @@ async fn shared_settings_lie_between_file_and_flags() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         let set = async |expected: Option<u64>, name: &str, value: Option<&str>| {
-            let change = BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
-            store.put_settings(Scope::Selection, expected.map(Version), &change).await.unwrap()
+            let change = BTreeMap::from([((Scope::Selection, name.to_owned()), value.map(str::to_owned))]);
+            store.put_settings(expected.map(Version), &change).await.unwrap()
         };
         pool.add_all(&["a"]).await;
         let health = async |base: Option<&str>, pinned: Option<&str>| {
@@ -643,15 +643,15 @@ async fn shared_settings_lie_between_file_and_flags() {
         assert_eq!(health(Some("60"), None).await, 0.0, "zero is a value");
         assert_eq!(health(Some("60"), Some("40")).await, 40.0);
         assert_eq!(set(Some(0), "health.initial", Some("1")).await, PutSettings::Changed(Version(1)));
-        let stored = store.get_settings(Scope::Selection).await.unwrap();
+        let stored = store.get_settings(None).await.unwrap().unwrap();
         assert_eq!((stored.generation, stored.values.len()), (Version(1), 1));
         for nonsense in ["nan", "inf", "1e300", "much", "0x"] {
             set(None, "health.initial", Some(nonsense)).await;
             assert_eq!(health(None, None).await, 70.0, "{nonsense}");
         }
         assert_eq!(set(None, "health.initial", None).await, PutSettings::Done(Version(7)));
-        assert!(store.get_settings(Scope::Selection).await.unwrap().values.is_empty());
-        assert_eq!(store.get_settings(Scope::Gateway).await.unwrap().generation, Version(0));
+        let stored = store.get_settings(None).await.unwrap();
+        assert_eq!(stored, Some(StoredSettings { generation: Version(7), values: BTreeMap::new() }));
         // The strategy is one of them, in force with the next admission.
         pool.add_all(&["b"]).await;
         set(None, "strategy", Some("round-robin")).await;
@@ -739,6 +739,29 @@ async fn usage_is_counted_in_the_hour_of_admission() {
 }
 
 #[tokio::test]
+async fn a_change_of_settings_is_made_whole_or_not_at_all() {
+    on_every_host(async |pool: Pool| {
+        let store = pool.store.at(T);
+        let changes = |value: Option<&str>| {
+            let names = [(Scope::Selection, "maxAccounts"), (Scope::Gateway, "maxRetries")];
+            names.map(|(scope, name)| ((scope, name.to_owned()), value.map(str::to_owned))).into()
+        };
+        assert_eq!(store.get_settings(Some(Version(0))).await.unwrap(), None, "nothing was ever changed");
+        let done = store.put_settings(Some(Version(0)), &changes(Some("7"))).await.unwrap();
+        assert_eq!(done, PutSettings::Done(Version(1)));
+        let late = store.put_settings(Some(Version(0)), &changes(Some("8"))).await.unwrap();
+        assert_eq!(late, PutSettings::Changed(Version(1)));
+        let stored = store.get_settings(Some(Version(0))).await.unwrap().unwrap();
+        let values: Vec<_> = stored.values.iter().map(|((_, name), value)| (&**name, &**value)).collect();
+        assert_eq!(values, [("maxAccounts", "7"), ("maxRetries", "7")]);
+        assert_eq!(store.get_settings(Some(Version(1))).await.unwrap(), None);
+        assert_eq!(store.put_settings(None, &changes(None)).await.unwrap(), PutSettings::Done(Version(2)));
+        assert!(store.get_settings(None).await.unwrap().unwrap().values.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn changes_are_published() {
     on_every_host(async |pool: Pool| {
         let mut events = pool.store.subscribe();
@@ -747,7 +770,7 @@ async fn changes_are_published() {
         pool.settle("a", "l1", T, quota(Some(60_000))).await;
         pool.settle("a", "l2", T, quota(Some(60_000))).await;
         pool.settle("a", "l3", T, Outcome::Revoked).await;
-        pool.store.at(T).put_settings(Scope::Gateway, None, &BTreeMap::new()).await.unwrap();
+        pool.store.at(T).put_settings(None, &BTreeMap::new()).await.unwrap();
         pool.store.at(T).put_models("x").await.unwrap();
         let expected = [
             PoolEvent::Account(id("a")),

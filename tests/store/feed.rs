@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use antigravity_proxy::clock::Clock;
+use antigravity_proxy::config::RedisConfig;
 use antigravity_proxy::store::feed::redis::{FeedWriter, RedisFeed, RedisFeedSize};
 use antigravity_proxy::store::feed::ring::{Ring, RingSize};
 use antigravity_proxy::store::feed::{Cursor, Dropped, ENTRY_MAX, Feed, FeedError, Page, Topic};
 use antigravity_proxy::store::ident::{CredentialVersion, InvalidReason, ReplicaId};
 use antigravity_proxy::store::keys::Keys;
 use antigravity_proxy::store::ops::settings::Scope;
-use redis::IntoConnectionInfo as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::harness::{Pool, T, embedded, id, ms};
 use crate::redis_server::{Flavour, RedisServer};
@@ -36,7 +37,7 @@ fn counting() -> (Arc<AtomicU64>, Dropped) {
 /// A feed on `server` and its writer, which does not run yet.
 fn on(server: &RedisServer, writer: &str, size: RedisFeedSize) -> (RedisFeed, FeedWriter, Arc<AtomicU64>) {
     let (count, dropped) = counting();
-    let server = server.socket_url().into_connection_info().unwrap();
+    let server = RedisConfig::parse(&server.socket_url()).unwrap();
     let keys = Keys::new("test").unwrap();
     let writer = ReplicaId::new(writer).unwrap();
     let (feed, writer) = RedisFeed::new(&server, keys, writer, Clock::system(), size, dropped).unwrap();
@@ -52,7 +53,7 @@ struct Running {
 impl Running {
     fn start(writer: FeedWriter) -> Self {
         let stop = CancellationToken::new();
-        Self { task: tokio::spawn(writer.run(stop.clone())), stop }
+        Self { task: TaskTracker::new().spawn(writer.run(stop.clone())), stop }
     }
 
     async fn stop(self) {
@@ -140,9 +141,9 @@ async fn a_stream_is_followed_without_gap_or_duplicate_on_every_server() {
     for flavour in Flavour::ALL.into_iter().filter(|flavour| flavour.program().is_some()) {
         let server = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
         let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
-        let writing = Running::start(writer);
+        let appending = Running::start(writer);
         story(&feed).await;
-        writing.stop().await;
+        appending.stop().await;
         assert_eq!(dropped.load(Ordering::Relaxed), 0, "{flavour:?}");
     }
 }
@@ -178,7 +179,7 @@ async fn a_stream_keeps_about_its_cap_and_says_what_is_gone() {
     let server = RedisServer::start();
     let size = RedisFeedSize { entries: 100, ..RedisFeedSize::default() };
     let (feed, writer, _) = on(&server, "w", size);
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     append(&feed, "first");
     let (_, early) = follow(&feed, start, 1).await;
@@ -186,7 +187,7 @@ async fn a_stream_keeps_about_its_cap_and_says_what_is_gone() {
     for text in numbered(0..500) {
         append(&feed, &text);
     }
-    writing.stop().await;
+    appending.stop().await;
     let kept = feed.recent(Topic::Logs, 1000).await.unwrap();
     assert!((100..=300).contains(&kept.entries.len()), "{}", kept.entries.len());
     assert_eq!(texts(&kept).last().unwrap(), "499");
@@ -208,9 +209,9 @@ async fn what_waits_too_long_is_dropped_the_oldest_first() {
     }
     append(&feed, &"x".repeat(ENTRY_MAX + 1));
     assert_eq!(dropped.load(Ordering::Relaxed), 7);
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     assert_eq!(follow(&feed, start, 4).await.0, numbered(6..10));
-    writing.stop().await;
+    appending.stop().await;
 }
 
 #[tokio::test]
@@ -243,7 +244,7 @@ async fn a_restart_of_redis_loses_and_repeats_nothing() {
     let kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
     let mut server = RedisServer::with(Flavour::Redis7, &kept);
     let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     for text in numbered(0..50) {
         append(&feed, &text);
@@ -257,7 +258,7 @@ async fn a_restart_of_redis_loses_and_repeats_nothing() {
     assert!(matches!(feed.after(Topic::Logs, place, 9).await, Err(FeedError::Unavailable { .. })));
     server.restart();
     assert_eq!(follow(&feed, place, 50).await.0, numbered(50..100));
-    writing.stop().await;
+    appending.stop().await;
     assert_eq!(texts(&feed.after(Topic::Logs, start, 1000).await.unwrap()), numbered(0..100));
     assert_eq!(dropped.load(Ordering::Relaxed), 0);
 }
@@ -266,7 +267,7 @@ async fn a_restart_of_redis_loses_and_repeats_nothing() {
 async fn a_place_in_a_stream_that_redis_forgot_is_lost() {
     let mut server = RedisServer::start();
     let (feed, writer, _) = on(&server, "w", RedisFeedSize::default());
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     append(&feed, "forgotten");
     let (_, place) = follow(&feed, start, 1).await;
@@ -278,14 +279,14 @@ async fn a_place_in_a_stream_that_redis_forgot_is_lost() {
     let (seen, _) =
         if anew.entries.is_empty() { follow(&feed, anew.next, 1).await } else { (texts(&anew), anew.next) };
     assert_eq!(seen, ["kept"]);
-    writing.stop().await;
+    appending.stop().await;
 }
 
 #[tokio::test]
 async fn a_batch_whose_answer_was_lost_is_appended_once() {
     let server = RedisServer::start();
     let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
     append(&feed, "0");
     follow(&feed, start, 1).await;
@@ -298,7 +299,7 @@ async fn a_batch_whose_answer_was_lost_is_appended_once() {
     server.resume();
     follow(&feed, start, 20).await;
     append(&feed, "20");
-    writing.stop().await;
+    appending.stop().await;
     assert_eq!(texts(&feed.after(Topic::Logs, start, 1000).await.unwrap()), numbered(0..21));
     assert_eq!(dropped.load(Ordering::Relaxed), 0);
 }
@@ -328,7 +329,7 @@ async fn readers_are_bounded_and_leave_no_trace() {
     let server = RedisServer::start();
     let (feed, writer, _) = on(&server, "w", RedisFeedSize { readers: 1, ..RedisFeedSize::default() });
     let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
-    let waiting = tokio::spawn({
+    let waiting = TaskTracker::new().spawn({
         let feed = feed.clone();
         async move { feed.tail(Topic::Logs, start, 9, PATIENCE).await }
     });
@@ -337,9 +338,9 @@ async fn readers_are_bounded_and_leave_no_trace() {
         let clients: String = redis::cmd("INFO").arg("clients").query(&mut observer).unwrap();
         clients.contains("blocked_clients:1")
     };
-    let patience = tokio::time::Instant::now() + PATIENCE;
+    let patience = Clock::system().instant() + PATIENCE;
     while !blocked() {
-        assert!(tokio::time::Instant::now() < patience, "the reader waits");
+        assert!(Clock::system().instant() < patience, "the reader waits");
         tokio::time::sleep(ms(5)).await;
     }
     assert_eq!(feed.after(Topic::Logs, start, 9).await, Err(FeedError::Busy));
@@ -348,13 +349,13 @@ async fn readers_are_bounded_and_leave_no_trace() {
     assert!(waiting.await.unwrap_err().is_cancelled());
     assert!(feed.after(Topic::Logs, start, 9).await.unwrap().entries.is_empty());
     while blocked() {
-        assert!(tokio::time::Instant::now() < patience, "the connection is closed");
+        assert!(Clock::system().instant() < patience, "the connection is closed");
         tokio::time::sleep(ms(5)).await;
     }
-    let writing = Running::start(writer);
+    let appending = Running::start(writer);
     append(&feed, "0");
     follow(&feed, start, 1).await;
-    writing.stop().await;
+    appending.stop().await;
 }
 
 #[tokio::test]
@@ -371,8 +372,8 @@ async fn a_pool_has_one_notice_of_each_change() {
         let cv = CredentialVersion(1);
         store.at(T).invalidate_account(&account, cv, InvalidReason::Banned, None).await.unwrap();
     }
-    let changes = [("throttle.emergencyMs".to_owned(), Some("12345".to_owned()))].into();
-    stores[0].at(T).put_settings(Scope::Selection, None, &changes).await.unwrap();
+    let changes = [((Scope::Selection, "throttle.emergencyMs".to_owned()), Some("12345".to_owned()))].into();
+    stores[0].at(T).put_settings(None, &changes).await.unwrap();
     for store in &stores {
         store.at(T + 15_000).announce_replica(&announcement(&replica("b"))).await.unwrap();
     }
@@ -394,7 +395,7 @@ async fn a_pool_has_one_notice_of_each_change() {
     assert_eq!(kinds, expected);
     assert_eq!((&notices[0]["replica"], &notices[0]["host"]), (&"a".into(), &"host-1".into()));
     assert_eq!((&notices[1]["account"], &notices[1]["reason"]), (&"x".into(), &"banned".into()));
-    assert_eq!((&notices[3]["scope"], &notices[3]["generation"]), (&"cfg".into(), &1.into()));
+    assert_eq!(notices[3]["generation"], 1);
     assert_eq!(notices[3]["names"], serde_json::json!(["throttle.emergencyMs"]));
     assert!(!kept[3].contains("12345"), "values may be secret");
     assert_eq!((&notices[4]["replica"], &notices[4]["time"]), (&"a".into(), &(T + 15_000).into()));

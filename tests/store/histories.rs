@@ -9,11 +9,12 @@ use antigravity_proxy::config::{SelectionConfig, Strategy as Selection};
 use antigravity_proxy::store::Store;
 use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
-use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason};
+use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason, Version};
 use antigravity_proxy::store::keys::{Keys, SigKey, SigKind};
 use antigravity_proxy::store::ops::accounts::{Change, PutAccount, SetAccount};
 use antigravity_proxy::store::ops::admit::Admit;
 use antigravity_proxy::store::ops::models::ModelQuota;
+use antigravity_proxy::store::ops::release::Release;
 use antigravity_proxy::store::ops::replicas::Announcement;
 use antigravity_proxy::store::ops::settings::Scope;
 use antigravity_proxy::store::ops::settle::{LimitKind, Outcome, Settle, UsageEntry};
@@ -98,7 +99,7 @@ struct Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let later = prop_oneof![4 => Just(0), 4 => 0..3000_i64, 2 => 0..200_000_i64, 1 => -5000..0_i64, 1 => 0..8_000_000_i64];
-    (0..42_u8, 0..5_u8, 0..12_u8, any::<u8>(), 0..100_000_u32, later).prop_map(
+    (0..44_u8, 0..5_u8, 0..12_u8, any::<u8>(), 0..100_000_u32, later).prop_map(
         |(operation, account, attempt, choice, amount, later)| Step {
             operation,
             account,
@@ -227,15 +228,23 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
                 2 => ("health.emptyPenalty", format!("-{share}")),
                 _ => ("maxConsecutiveFailures", (1 + step.amount % 4).to_string()),
             };
-            let changes = BTreeMap::from([(name.to_owned(), Some(value))]);
-            store.put_settings(Scope::Selection, None, &changes).await?;
-            store.get_settings(Scope::Selection).await.map(|_| ())
+            let changes = BTreeMap::from([
+                ((Scope::Selection, name.to_owned()), Some(value)),
+                (
+                    (Scope::Gateway, "maxRetries".into()),
+                    step.amount.is_multiple_of(2).then(|| share.to_string()),
+                ),
+            ]);
+            let expected = (step.choice & 64 != 0).then_some(Version(u64::from(step.amount % 8)));
+            store.put_settings(expected, &changes).await?;
+            store.get_settings(expected).await.map(|_| ())
         }
         38 => {
             store.put_models(&step.amount.to_string()).await?;
             store.get_models().await.map(|_| ())
         }
-        39 => {
+        39 => store.release(Release { lease: &attempt, model }).await.map(|_| ()),
+        40 => {
             let id = replica(name);
             let announcement = Announcement {
                 in_flight: u64::from(step.amount),
@@ -245,7 +254,7 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
             store.announce_replica(&announcement).await?;
             store.list_replicas().await.map(|_| ())
         }
-        40 => store.retire_replica(&replica(name)).await.map(|_| ()),
+        41 => store.retire_replica(&replica(name)).await.map(|_| ()),
         _ => store.list_accounts(u64::from(step.choice % 3), 3, &["m".into(), "n".into()]).await.map(|_| ()),
     }
 }

@@ -15,7 +15,9 @@ mod feed;
 mod harness;
 mod histories;
 mod journal;
+mod leases;
 mod redis;
+mod redis_host;
 #[path = "../support/redis.rs"]
 mod redis_server;
 mod replicas;

@@ -12,10 +12,11 @@ use antigravity_proxy::store::keys::{Keys, SigKey, SigKind};
 use antigravity_proxy::store::ops::accounts::{Change, SetAccount};
 use antigravity_proxy::store::ops::admit::Admit;
 use antigravity_proxy::store::ops::models::ModelQuota;
+use antigravity_proxy::store::ops::release::{Ending, Release};
 use antigravity_proxy::store::ops::settings::{SELECTION_SETTINGS, Scope};
 use antigravity_proxy::store::ops::settle::{Outcome, Settle};
 use antigravity_proxy::store::ops::tokens::RefreshFailure;
-use antigravity_proxy::store::registry::ALL;
+use antigravity_proxy::store::registry::{ALL, REHEARSE};
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
@@ -89,6 +90,13 @@ fn commands_are_on_the_list() {
         }
     }
     assert_eq!(seen, COMMANDS.iter().copied().collect());
+}
+
+#[test]
+fn the_rehearsal_tries_every_command() {
+    for command in COMMANDS {
+        assert!(REHEARSE.source.contains(&format!("redis.call('{command}'")), "{command}");
+    }
 }
 
 /// Identifiers, numbers and single marks of a Lua text, without comments; strings become `"`.
@@ -209,12 +217,17 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     let signatures = vec![(signature.clone(), "v".to_owned()); 1500];
     let wanted = vec![signature; 1500];
     let quota = ModelQuota { model: "x".into(), fraction: Some(0.5), reset: None };
-    let changes = BTreeMap::from([("health.initial".to_owned(), Some("1".to_owned()))]);
+    let changes = BTreeMap::from([((Scope::Selection, "health.initial".to_owned()), Some("1".to_owned()))]);
 
     assert!(store.admit(&admit).await.is_err());
     assert!(store.admit_with_signatures(&admit, &wanted, ms(1)).await.is_err());
     assert!(store.heartbeat(&[attempt.clone(), lease("k")], ms(1)).await.is_err());
+    assert!(store.heartbeat(&[], ms(1)).await.is_err());
     assert!(store.settle(&settle).await.is_err());
+    let release = Release { lease: &attempt, model: M };
+    assert!(store.release(release).await.is_err());
+    let ends = store.end_all(&[Ending::Settle(settle.clone()), Ending::Release(release)]).await.unwrap();
+    assert!(ends.iter().all(Result::is_err) && ends.len() == 2);
     assert!(store.find_account("a@example.com").await.is_err());
     assert!(store.get_credential(&account).await.is_err());
     assert!(store.put_account(&new_account(&account, "a@example.com")).await.is_err());
@@ -235,8 +248,9 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     assert!(store.get_models().await.is_err());
     assert!(store.try_lock("work", &holder, ms(1)).await.is_err());
     assert!(store.unlock("work", &holder).await.is_err());
-    assert!(store.get_settings(Scope::Selection).await.is_err());
-    assert!(store.put_settings(Scope::Gateway, None, &changes).await.is_err());
+    assert!(store.rehearse().await.is_err());
+    assert!(store.get_settings(None).await.is_err());
+    assert!(store.put_settings(None, &changes).await.is_err());
     assert!(store.announce_replica(&announcement(&replica("r"))).await.is_err());
     assert!(store.retire_replica(&replica("r")).await.is_err());
     assert!(store.list_replicas().await.is_err());

@@ -1,125 +1,38 @@
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::response::IntoResponse as _;
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::{
-    Begun, RefreshFailure, Source, StoreFault, StoredToken, TokenError, TokenRequest, TokenStore, Tokens,
-    credential_aad,
-};
+use super::{StoredToken, TokenError, TokenRequest, Tokens, credential_aad};
 use crate::auth::oauth::OAuth;
-use crate::auth::vault::{Sealed, Vault};
+use crate::auth::vault::Vault;
 use crate::clock::Clock;
 use crate::cloudcode::http;
 use crate::config::{OAuthConfig, UpstreamConfig};
+use crate::store::ident::{AccountId, CredentialVersion, Generation, InvalidReason, OwnerId, Source};
+use crate::store::ops::tokens::{FinishedRefresh, Refresh};
+use crate::store::unsteady::{Network, Unsteady, add_account, only_account};
 
 const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
-/// A store of one process, as the scripts behave.
-#[derive(Default)]
-struct Memory {
-    accounts: Mutex<HashMap<String, Account>>,
-}
-
-#[derive(Default)]
-struct Account {
-    credential: Option<Sealed>,
-    token: Option<StoredToken>,
-    generation: u64,
-    lock: Option<String>,
-    failed: bool,
-}
-
-impl TokenStore for Memory {
-    fn begin_refresh<'a>(
-        &'a self,
-        account: &'a str,
-        version: u64,
-        owner: &'a str,
-    ) -> BoxFuture<'a, Result<Begun, StoreFault>> {
-        async move {
-            let mut accounts = self.accounts.lock().unwrap();
-            let Some(account) = accounts.get_mut(account).filter(|_| version == 1) else {
-                return Ok(Begun::Changed);
-            };
-            if let Some(token) = &account.token {
-                return Ok(Begun::Token(token.clone()));
-            }
-            if account.failed {
-                return Ok(Begun::Backoff { retry_after: Duration::from_secs(5) });
-            }
-            if account.lock.is_some() {
-                return Ok(Begun::Busy);
-            }
-            account.lock = Some(owner.to_owned());
-            Ok(Begun::Refresh { credential: account.credential.clone().unwrap() })
-        }
-        .boxed()
-    }
-
-    fn finish_refresh<'a>(
-        &'a self,
-        account: &'a str,
-        _version: u64,
-        owner: &'a str,
-        token: &'a Sealed,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<Option<u64>, StoreFault>> {
-        async move {
-            let mut accounts = self.accounts.lock().unwrap();
-            let account = accounts.get_mut(account).unwrap();
-            if account.lock.take().as_deref() != Some(owner) {
-                return Ok(None);
-            }
-            account.generation += 1;
-            let generation = account.generation;
-            account.token = Some(StoredToken { sealed: token.clone(), generation, remaining: ttl });
-            Ok(Some(generation))
-        }
-        .boxed()
-    }
-
-    fn fail_refresh<'a>(
-        &'a self,
-        account: &'a str,
-        _version: u64,
-        owner: &'a str,
-        failure: RefreshFailure,
-    ) -> BoxFuture<'a, Result<(), StoreFault>> {
-        async move {
-            let mut accounts = self.accounts.lock().unwrap();
-            let account = accounts.get_mut(account).unwrap();
-            account.lock.take_if(|holder| holder == owner);
-            account.failed = failure == RefreshFailure::Transient;
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn drop_token<'a>(&'a self, account: &'a str, generation: u64) -> BoxFuture<'a, Result<(), StoreFault>> {
-        async move {
-            let mut accounts = self.accounts.lock().unwrap();
-            let account = accounts.get_mut(account).unwrap();
-            account.token.take_if(|token| token.generation == generation);
-            Ok(())
-        }
-        .boxed()
-    }
+fn a() -> AccountId {
+    AccountId::new("a").unwrap()
 }
 
 struct World {
-    store: Arc<Memory>,
+    host: Arc<Unsteady>,
     vault: Arc<Vault>,
     url: String,
     posts: Arc<AtomicU32>,
     bodies: Arc<Mutex<Vec<String>>>,
+    /// The endpoint answers while it has permits; it begins with plenty.
+    gate: Arc<Semaphore>,
     _server: AbortOnDropHandle<()>,
 }
 
@@ -129,21 +42,25 @@ impl World {
     async fn new(status: u16, body: &'static str) -> Self {
         let posts = Arc::new(AtomicU32::new(0));
         let bodies = Arc::new(Mutex::new(Vec::new()));
-        let (count, record) = (Arc::clone(&posts), Arc::clone(&bodies));
+        let gate = Arc::new(Semaphore::new(1000));
+        let (count, record, open) = (Arc::clone(&posts), Arc::clone(&bodies), Arc::clone(&gate));
         let app = axum::Router::new().fallback(move |form: String| {
             count.fetch_add(1, Ordering::SeqCst);
             record.lock().unwrap().push(form);
-            async move { (::http::StatusCode::from_u16(status).unwrap(), body).into_response() }
+            let open = Arc::clone(&open);
+            async move {
+                open.acquire().await.unwrap().forget();
+                (::http::StatusCode::from_u16(status).unwrap(), body).into_response()
+            }
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/token", listener.local_addr().unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let vault = Arc::new(Vault::new(&[KEY.into()]).unwrap());
         let credential = vault.seal(&credential_aad("a"), &"1//r|project|managed".into()).unwrap();
-        let store = Arc::new(Memory::default());
-        let account = Account { credential: Some(credential), ..Account::default() };
-        store.accounts.lock().unwrap().insert("a".into(), account);
-        Self { store, vault, url, posts, bodies, _server: AbortOnDropHandle::new(server) }
+        let host = Unsteady::new(Clock::system());
+        add_account(&host.pool(), &a(), Source::OAuth, credential.as_str()).await;
+        Self { host, vault, url, posts, bodies, gate, _server: AbortOnDropHandle::new(server) }
     }
 
     fn replica(&self) -> Tokens {
@@ -158,17 +75,35 @@ impl World {
             ..OAuthConfig::default()
         };
         let oauth = OAuth::new(http::client(&UpstreamConfig::default()).unwrap(), config);
-        let store: Arc<dyn TokenStore> = self.store.clone();
-        Tokens::new(oauth, Arc::clone(&self.vault), store, Clock::system(), TaskTracker::new())
+        Tokens::new(oauth, Arc::clone(&self.vault), self.host.pool(), Clock::system(), TaskTracker::new())
     }
 
     fn posts(&self) -> u32 {
         self.posts.load(Ordering::SeqCst)
     }
+
+    /// Waits until the endpoint was asked `posts` times.
+    async fn asked(&self, posts: u32) {
+        let asked = async {
+            while self.posts() < posts {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
+    }
+
+    /// How long the stored token may still be used, in whole seconds rounded up.
+    async fn stored_for(&self) -> u64 {
+        let owner = OwnerId::new("look").unwrap();
+        match self.host.pool().begin_refresh(&a(), &owner, Duration::from_secs(1)).await.unwrap() {
+            Refresh::Token { ttl, .. } => u64::try_from(ttl.as_millis().div_ceil(1000)).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 fn request(source: Source) -> TokenRequest {
-    TokenRequest { account: "a".into(), source, credential_version: 1, admitted: None }
+    TokenRequest { account: a(), source, credential: CredentialVersion(1), admitted: None }
 }
 
 const GRANTED: &str = r#"{"access_token":"ya29","expires_in":3600}"#;
@@ -181,16 +116,15 @@ async fn many_callers_on_two_replicas_refresh_once() {
     let callers = (0..100).map(|n| replicas[n % 2].access_token(&request));
     for token in join_all(callers).await {
         let token = token.unwrap();
-        assert_eq!((token.secret.expose_secret(), token.generation), ("ya29", 1));
+        assert_eq!((token.secret.expose_secret(), token.generation), ("ya29", Generation(1)));
     }
     assert_eq!(world.posts(), 1);
     assert_eq!(
         world.bodies.lock().unwrap()[0],
         "client_id=id&client_secret=shh&refresh_token=1%2F%2Fr&grant_type=refresh_token"
     );
-    assert_eq!(replicas[0].known_generations(), [("a".to_owned(), 1)]);
-    let stored = world.store.accounts.lock().unwrap()["a"].token.clone().unwrap();
-    assert_eq!(stored.remaining, Duration::from_mins(5));
+    assert_eq!(replicas[0].known_generations(), [(a(), Generation(1))]);
+    assert_eq!(world.stored_for().await, 300);
 }
 
 #[tokio::test]
@@ -200,13 +134,12 @@ async fn a_refused_token_is_replaced_and_a_newer_one_stays() {
     let request = request(Source::OAuth);
     one.access_token(&request).await.unwrap();
     two.access_token(&request).await.unwrap();
-    one.refused("a", 1).await.unwrap();
-    assert_eq!(one.access_token(&request).await.unwrap().generation, 2);
-    two.refused("a", 1).await.unwrap();
-    assert_eq!(two.access_token(&request).await.unwrap().generation, 2);
+    one.refused(&a(), Generation(1)).await.unwrap();
+    assert_eq!(one.access_token(&request).await.unwrap().generation, Generation(2));
+    two.refused(&a(), Generation(1)).await.unwrap();
+    assert_eq!(two.access_token(&request).await.unwrap().generation, Generation(2));
     assert_eq!(world.posts(), 2);
-    let stored = world.store.accounts.lock().unwrap()["a"].token.clone().unwrap();
-    assert_eq!(stored.remaining, Duration::from_mins(1));
+    assert_eq!(world.stored_for().await, 60);
 }
 
 #[tokio::test]
@@ -217,7 +150,7 @@ async fn a_caller_that_goes_away_does_not_lose_the_refresh() {
     let mut gone = Box::pin(tokens.access_token(&request));
     assert!(futures_util::poll!(gone.as_mut()).is_pending());
     drop(gone);
-    assert_eq!(tokens.access_token(&request).await.unwrap().generation, 1);
+    assert_eq!(tokens.access_token(&request).await.unwrap().generation, Generation(1));
     assert_eq!(world.posts(), 1);
 }
 
@@ -225,12 +158,12 @@ async fn a_caller_that_goes_away_does_not_lose_the_refresh() {
 async fn an_admitted_token_is_used_as_it_is() {
     let world = World::new(200, GRANTED).await;
     let sealed = world.vault.seal("a:token", &"from-admission".into()).unwrap();
-    let admitted = StoredToken { sealed, generation: 9, remaining: Duration::from_mins(1) };
+    let admitted = StoredToken { sealed, generation: Generation(9), remaining: Duration::from_mins(1) };
     let tokens = world.replica();
     let request = TokenRequest { admitted: Some(admitted), ..request(Source::OAuth) };
     assert_eq!(tokens.access_token(&request).await.unwrap().secret.expose_secret(), "from-admission");
-    assert_eq!(tokens.known_generations(), [("a".to_owned(), 9)]);
-    let other_version = TokenRequest { credential_version: 2, admitted: None, ..request };
+    assert_eq!(tokens.known_generations(), [(a(), Generation(9))]);
+    let other_version = TokenRequest { credential: CredentialVersion(2), admitted: None, ..request };
     assert!(matches!(tokens.access_token(&other_version).await, Err(TokenError::Changed)));
     assert_eq!(world.posts(), 0);
 }
@@ -240,10 +173,8 @@ async fn failures_are_told_apart_and_only_transient_ones_back_off() {
     let world = World::new(400, r#"{"error":"invalid_grant"}"#).await;
     let tokens = world.replica();
     assert!(matches!(tokens.access_token(&request(Source::OAuth)).await, Err(TokenError::Revoked)));
-    {
-        let accounts = world.store.accounts.lock().unwrap();
-        assert!(accounts["a"].lock.is_none() && !accounts["a"].failed);
-    }
+    let invalid = only_account(&world.host.pool()).await.invalid.map(|invalid| invalid.reason);
+    assert_eq!(invalid, Some(InvalidReason::Revoked));
     for (status, body) in [(503, "down"), (429, "{}"), (200, "no json"), (200, r#"{"expires_in":1}"#)] {
         let world = World::new(status, body).await;
         let tokens = world.replica();
@@ -265,5 +196,69 @@ async fn other_sources_and_missing_settings() {
     assert!(matches!(error, TokenError::SourceUnsupported { .. }), "{error}");
     let manual = unset.access_token(&request(Source::Manual)).await.unwrap();
     assert_eq!(manual.secret.expose_secret(), "1//r|project|managed");
+    assert_eq!(world.posts(), 0);
+}
+
+#[tokio::test]
+async fn a_token_fetched_while_the_store_is_away_is_kept() {
+    for network in [Network::Cut, Network::Deaf] {
+        let world = World::new(200, GRANTED).await;
+        world.gate.forget_permits(1000);
+        let (one, two) = (world.replica(), world.replica());
+        let request = request(Source::OAuth);
+        let outage = async {
+            world.asked(1).await;
+            world.host.set(network);
+            world.gate.add_permits(1000);
+            while !world.host.batches().iter().flatten().any(|script| *script == "finish_refresh") {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            world.host.set(Network::Up);
+        };
+        let (token, other, ()) = tokio::join!(one.access_token(&request), two.access_token(&request), outage);
+        assert_eq!((token.unwrap().generation, other.unwrap().generation), (Generation(1), Generation(1)));
+        assert_eq!(world.posts(), 1, "{network:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_result_of_one_who_lost_the_lock_is_refused() {
+    let world = World::new(200, GRANTED).await;
+    world.gate.forget_permits(1000);
+    let tokens = world.replica();
+    let request = request(Source::OAuth);
+    let store = world.host.pool();
+    let overtaken = async {
+        world.asked(1).await;
+        // Its lock ends, and another replica is quicker.
+        let later = store.at(Clock::system().epoch_ms() + 20_001);
+        let quick = OwnerId::new("quick").unwrap();
+        let lock = Duration::from_secs(20);
+        assert!(matches!(later.begin_refresh(&a(), &quick, lock).await.unwrap(), Refresh::Granted { .. }));
+        let sealed = world.vault.seal("a:token", &"quick".into()).unwrap();
+        let minute = Duration::from_mins(1);
+        let kept = later.finish_refresh(&a(), &quick, CredentialVersion(1), minute, sealed.as_str()).await;
+        assert_eq!(kept.unwrap(), FinishedRefresh::Kept(Generation(1)));
+        world.gate.add_permits(1000);
+    };
+    let (token, ()) = tokio::join!(tokens.access_token(&request), overtaken);
+    assert_eq!(token.unwrap().secret.expose_secret(), "quick");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_waits_for_another_looks_now_and_then_and_not_for_ever() {
+    let world = World::new(200, GRANTED).await;
+    let holder = OwnerId::new("dead").unwrap();
+    let store = world.host.pool();
+    store.begin_refresh(&a(), &holder, Duration::from_mins(10)).await.unwrap();
+    world.host.batches();
+    let tokens = world.replica();
+    let before = Clock::system().instant();
+    let refused = tokens.access_token(&request(Source::OAuth)).await;
+    assert!(matches!(refused, Err(TokenError::Transient { .. })));
+    let waited = Clock::system().instant() - before;
+    assert!((20..21).contains(&waited.as_secs()), "{waited:?}");
+    let looks = world.host.batches().len();
+    assert!((80..=201).contains(&looks), "{looks} looks in 20 s");
     assert_eq!(world.posts(), 0);
 }

@@ -1,8 +1,8 @@
 //! The control socket: the same application for the service's own user, without credentials.
 
-use std::fs::Permissions;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
@@ -17,10 +17,17 @@ impl ControlSocket {
     /// Takes the place of a socket that nobody serves; refuses when somebody does.
     ///
     /// The socket is made under another name, restricted to its owner, and then moved to its place, so
-    /// that there is no moment in which others could open it.
+    /// that there is no moment in which others could open it. Its directory is made where there is none, for
+    /// its owner alone: only an embedded store has made it before.
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
         if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves it"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another gateway serves it; give this one a DATA_DIR of its own",
+            ));
+        }
+        if let Some(dir) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(format!(".{}", std::process::id()));

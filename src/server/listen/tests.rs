@@ -17,7 +17,8 @@ use super::{Limits, Listeners, Shutdown};
 use crate::config::ServerConfig;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, ReplicaView, Status,
+    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, ReplicaView,
+    SettingsChange, SettingsChanged, SettingsView, Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -99,6 +100,14 @@ impl Gateway for Streaming {
     }
 
     fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn change_settings(&self, _change: SettingsChange) -> BoxFuture<'_, Result<SettingsChanged, ApiError>> {
         async { Err(ApiError::internal()) }.boxed()
     }
 

@@ -17,7 +17,8 @@ use crate::server::drain::Drain;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
     AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
-    MessagesReply, ModelEntry, ModelLimit, ReplicaView, Status, StoreMode,
+    MessagesReply, ModelEntry, ModelLimit, ReplicaView, SettingProblem, SettingView, SettingsChange,
+    SettingsChanged, SettingsView, Status, StoreMode,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -29,6 +30,18 @@ pub(crate) struct Fake {
 
 pub(crate) fn state(config: &ServerConfig, gateway: impl Gateway) -> Arc<AppState> {
     AppState::new(Arc::new(gateway), config, Clock::system(), Drain::new())
+}
+
+fn settings() -> SettingsView {
+    let row = |key: &str| SettingView {
+        key: key.into(),
+        value: json!(1),
+        origin: "shared store".into(),
+        shared: "live",
+        stored: Some(json!(1)),
+        pending: false,
+    };
+    SettingsView { generation: 3, rejected: None, settings: vec![row("a"), row("b")] }
 }
 
 impl Gateway for Fake {
@@ -158,6 +171,24 @@ impl Gateway for Fake {
             is_self: id == "r1",
         };
         async move { Ok(vec![replica("r1", "aa"), replica("r2", "bb")]) }.boxed()
+    }
+
+    fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {
+        async move { Ok(settings()) }.boxed()
+    }
+
+    fn change_settings(&self, change: SettingsChange) -> BoxFuture<'_, Result<SettingsChanged, ApiError>> {
+        async move {
+            let problems = change.settings.into_keys().filter(|key| key != "a");
+            let problems: Vec<_> =
+                problems.map(|key| SettingProblem { key, reason: "is not a".into() }).collect();
+            Ok(match change.generation {
+                _ if !problems.is_empty() => SettingsChanged::Invalid(problems),
+                None | Some(3) => SettingsChanged::Done(settings()),
+                Some(_) => SettingsChanged::Conflict(settings()),
+            })
+        }
+        .boxed()
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {

@@ -18,14 +18,14 @@ const MAX_BULK: usize = 512 << 20;
 const MAX_ARGS: usize = 1 << 20;
 
 /// Appends the head of a command of `args` arguments, its name included.
-pub(super) fn push_head(out: &mut Vec<u8>, args: usize) {
+pub(in crate::store) fn push_head(out: &mut Vec<u8>, args: usize) {
     out.push(b'*');
     push_unsigned(out, args as u64);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends one argument.
-pub(super) fn push_arg(out: &mut Vec<u8>, arg: &[u8]) {
+pub(in crate::store) fn push_arg(out: &mut Vec<u8>, arg: &[u8]) {
     out.push(b'$');
     push_unsigned(out, arg.len() as u64);
     out.extend_from_slice(b"\r\n");
@@ -34,7 +34,7 @@ pub(super) fn push_arg(out: &mut Vec<u8>, arg: &[u8]) {
 }
 
 /// Appends a whole command.
-pub(super) fn push_command(out: &mut Vec<u8>, args: &[&[u8]]) {
+pub(in crate::store) fn push_command(out: &mut Vec<u8>, args: &[&[u8]]) {
     push_head(out, args.len());
     for arg in args {
         push_arg(out, arg);

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::{Feed, Topic};
 use crate::store::ident::{AccountId, InvalidReason, ReplicaId, Stamp, Version};
-use crate::store::ops::settings::Scope;
 
 /// One thing that happened to a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +40,7 @@ pub enum Notice<'a> {
     },
     /// Shared settings were changed.
     SettingsChanged {
-        /// Which group.
-        scope: Scope,
-        /// Its generation now.
+        /// Their generation now.
         generation: Version,
         /// Names of those that changed, never their values.
         names: &'a [&'a str],
@@ -65,8 +62,6 @@ struct Kept<'a> {
     account: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generation: Option<u64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -91,7 +86,6 @@ impl Notice<'_> {
             host: None,
             account: None,
             reason: None,
-            scope: None,
             generation: None,
             names: &[],
         };
@@ -109,13 +103,9 @@ impl Notice<'_> {
                 reason: Some(reason.as_str()),
                 ..kept
             },
-            Self::SettingsChanged { scope, generation, names } => Kept {
-                kind: "settings.changed",
-                scope: Some(scope.as_str()),
-                generation: Some(generation.0),
-                names,
-                ..kept
-            },
+            Self::SettingsChanged { generation, names } => {
+                Kept { kind: "settings.changed", generation: Some(generation.0), names, ..kept }
+            }
         }
     }
 }

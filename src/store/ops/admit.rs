@@ -12,6 +12,8 @@ use crate::store::{Store, single};
 
 /// Most leases of one heartbeat call; more are sent in further calls.
 pub const HEARTBEAT_MAX: usize = 1024;
+/// Most leases that one heartbeat call drops.
+const LAPSED_MAX: u32 = 256;
 
 /// One attempt asks for an account.
 #[derive(Clone, Debug)]
@@ -194,6 +196,15 @@ pub enum Renewal {
     Revived,
 }
 
+/// What a heartbeat found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// One per lease, in order.
+    pub renewals: Vec<Renewal>,
+    /// Leases of holders that are gone, dropped now.
+    pub lapsed: u32,
+}
+
 impl Store {
     /// Chooses an account for one attempt and leases it.
     pub async fn admit(&self, admit: &Admit<'_>) -> Result<Admission, StoreError> {
@@ -220,29 +231,46 @@ impl Store {
         Ok((admission, values))
     }
 
-    /// Renews leases; one [`Renewal`] per lease, in order.
-    pub async fn heartbeat(&self, leases: &[LeaseId], ttl: Duration) -> Result<Vec<Renewal>, StoreError> {
-        let mut renewals = Vec::with_capacity(leases.len());
-        for leases in leases.chunks(HEARTBEAT_MAX) {
-            let mut call = Call::new(&HEARTBEAT)
-                .key(self.keys.named("meta"))
-                .key(self.keys.named("hot"))
-                .key(self.keys.named("leases"));
-            call = leases.iter().fold(call, |call, lease| call.key(self.keys.req(lease)));
-            call = call.arg(millis(ttl));
-            call = leases.iter().fold(call, |call, lease| call.arg(lease.as_str()));
-            let mut fields = self.run(self.timed(call)).await?;
-            fields.head()?;
-            for _ in leases {
-                renewals.push(match fields.number::<u8>("0, 1 or 2")? {
-                    1 => Renewal::Renewed,
-                    2 => Renewal::Revived,
-                    _ => Renewal::Unknown,
-                });
+    /// Renews leases, and drops those whose holder is gone: also with no lease to renew.
+    pub async fn heartbeat(&self, leases: &[LeaseId], ttl: Duration) -> Result<Heartbeat, StoreError> {
+        let mut heartbeat = Heartbeat { renewals: Vec::with_capacity(leases.len()), lapsed: 0 };
+        let mut chunks = leases.chunks(HEARTBEAT_MAX);
+        loop {
+            let chunk = chunks.next();
+            let lapsed = self.beat(chunk.unwrap_or_default(), ttl, &mut heartbeat.renewals).await?;
+            heartbeat.lapsed += lapsed;
+            if chunks.len() == 0 && lapsed < LAPSED_MAX {
+                return Ok(heartbeat);
             }
-            fields.end()?;
         }
-        Ok(renewals)
+    }
+
+    /// One call; answers how many leases it dropped.
+    async fn beat(
+        &self,
+        leases: &[LeaseId],
+        ttl: Duration,
+        renewals: &mut Vec<Renewal>,
+    ) -> Result<u32, StoreError> {
+        let mut call = Call::new(&HEARTBEAT)
+            .key(self.keys.named("meta"))
+            .key(self.keys.named("hot"))
+            .key(self.keys.named("leases"));
+        call = leases.iter().fold(call, |call, lease| call.key(self.keys.req(lease)));
+        call = call.arg(millis(ttl));
+        call = leases.iter().fold(call, |call, lease| call.arg(lease.as_str()));
+        let mut fields = self.run(self.timed(call)).await?;
+        fields.head()?;
+        let lapsed = fields.number("leases dropped")?;
+        for _ in leases {
+            renewals.push(match fields.number::<u8>("0, 1 or 2")? {
+                1 => Renewal::Renewed,
+                2 => Renewal::Revived,
+                _ => Renewal::Unknown,
+            });
+        }
+        fields.end()?;
+        Ok(lapsed)
     }
 
     fn admit_call(&self, admit: &Admit<'_>) -> Result<Call, StoreError> {

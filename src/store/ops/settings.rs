@@ -8,6 +8,7 @@ use crate::store::host::{Call, StoreError};
 use crate::store::ident::Version;
 use crate::store::registry::{GET_SETTINGS, PUT_SETTINGS};
 use crate::store::reply::plain;
+use crate::store::script::Script;
 
 /// Names of the settings that scripts read (`scripts/lib/settings.lua`).
 pub const SELECTION_SETTINGS: &[&str] = &[
@@ -47,12 +48,12 @@ pub const SELECTION_SETTINGS: &[&str] = &[
     "probeMs",
 ];
 
-/// Which settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who reads a setting, and so where it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// Those scripts read: in force with the next admission.
+    /// Scripts: in force with the next admission. Values are plain text.
     Selection,
-    /// Those gateways read.
+    /// Gateways. Values are JSON.
     Gateway,
 }
 
@@ -65,16 +66,26 @@ impl Scope {
             Self::Gateway => "conf",
         }
     }
+
+    /// Takes `cfg/strategy` apart.
+    fn split(name: &str) -> Option<(Self, String)> {
+        let (place, name) = name.split_once('/')?;
+        let scope = [Self::Selection, Self::Gateway].into_iter().find(|scope| scope.as_str() == place)?;
+        Some((scope, name.to_owned()))
+    }
 }
 
-/// Shared settings as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The shared settings as stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredSettings {
-    /// Grows with each change.
+    /// Grows with each change; 0 where nothing was ever changed.
     pub generation: Version,
-    /// Value by name.
-    pub values: BTreeMap<String, String>,
+    /// Value by scope and name.
+    pub values: BTreeMap<(Scope, String), String>,
 }
+
+/// Settings to set (`Some`) and to remove (`None`), by scope and name.
+pub type SettingChanges = BTreeMap<(Scope, String), Option<String>>;
 
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,39 +97,37 @@ pub enum PutSettings {
 }
 
 impl Store {
-    /// The shared settings of `scope`.
-    pub async fn get_settings(&self, scope: Scope) -> Result<StoredSettings, StoreError> {
-        let call = Call::new(&GET_SETTINGS)
-            .key(self.keys.named("meta"))
-            .key(self.keys.named(scope.as_str()))
-            .arg(scope.as_str());
+    /// The shared settings; `None` while their generation is still `known`.
+    pub async fn get_settings(&self, known: Option<Version>) -> Result<Option<StoredSettings>, StoreError> {
+        let call = self.settings_call(&GET_SETTINGS).arg(known.map(|version| version.0));
         let mut fields = self.run(self.timed(call)).await?;
-        fields.head()?;
+        let (code, _) = fields.head()?;
         let generation = Version(fields.number("a generation")?);
-        let mut values = BTreeMap::new();
-        while fields.left() > 0 {
-            values.insert(fields.text("a name")?, fields.text("a value")?);
+        match code.as_str() {
+            "SAME" => fields.end().map(|()| None),
+            "OK" => {
+                let mut values = BTreeMap::new();
+                while fields.left() > 0 {
+                    values
+                        .insert(fields.parsed("a scope and a name", Scope::split)?, fields.text("a value")?);
+                }
+                Ok(Some(StoredSettings { generation, values }))
+            }
+            other => Err(fields.unknown(other)),
         }
-        Ok(StoredSettings { generation, values })
     }
 
-    /// Sets (`Some`) and removes (`None`) settings, if `expected` is still their generation; `None` does so
-    /// whatever it is.
+    /// Makes `changes`, all or none, if `expected` is still the generation; `None` makes them whatever it is.
     pub async fn put_settings(
         &self,
-        scope: Scope,
         expected: Option<Version>,
-        changes: &BTreeMap<String, Option<String>>,
+        changes: &SettingChanges,
     ) -> Result<PutSettings, StoreError> {
-        let mut call = Call::new(&PUT_SETTINGS)
-            .key(self.keys.named("meta"))
-            .key(self.keys.named(scope.as_str()))
-            .arg(scope.as_str())
-            .arg(expected.map(|version| version.0))
-            .arg(self.keys.channel());
-        for (name, value) in changes {
+        let mut call =
+            self.settings_call(&PUT_SETTINGS).arg(expected.map(|version| version.0)).arg(self.keys.channel());
+        for ((scope, name), value) in changes {
             let name = plain(&PUT_SETTINGS, "name", name)?;
-            call = call.arg(name).arg(value.as_deref().unwrap_or_default());
+            call = call.arg(scope.as_str()).arg(name).arg(value.as_deref().unwrap_or_default());
         }
         let mut fields = self.run(self.timed(call)).await?;
         let (code, stamp) = fields.head()?;
@@ -130,9 +139,15 @@ impl Store {
         };
         fields.end()?;
         if matches!(outcome, PutSettings::Done(_)) {
-            let names: Vec<_> = changes.keys().map(String::as_str).collect();
-            self.note(stamp, Notice::SettingsChanged { scope, generation, names: &names });
+            let names: Vec<_> = changes.keys().map(|(_, name)| name.as_str()).collect();
+            self.note(stamp, Notice::SettingsChanged { generation, names: &names });
         }
         Ok(outcome)
+    }
+
+    fn settings_call(&self, script: &'static Script) -> Call {
+        ["meta", Scope::Selection.as_str(), Scope::Gateway.as_str()]
+            .into_iter()
+            .fold(Call::new(script), |call, key| call.key(self.keys.named(key)))
     }
 }

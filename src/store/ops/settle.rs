@@ -8,7 +8,7 @@ use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, LeaseId, Stamp};
 use crate::store::registry::SETTLE;
-use crate::store::reply::plain;
+use crate::store::reply::{Fields, plain};
 
 /// The end of one attempt.
 #[derive(Clone, Debug)]
@@ -201,31 +201,21 @@ impl Outcome {
 impl Store {
     /// Ends an attempt: removes its lease, applies its outcome, counts its usage.
     pub async fn settle(&self, settle: &Settle<'_>) -> Result<Settlement, StoreError> {
-        let mut fields = self.run(self.settle_call(settle)?).await?;
-        let (code, stamp) = fields.head()?;
-        let gone = match code.as_str() {
-            "OK" => false,
-            "GONE" => true,
-            other => return Err(fields.unknown(other)),
-        };
-        let settlement = Settlement {
-            stamp,
-            duplicate: fields.flag("whether it is a duplicate")?,
-            attempt: fields.number("the attempt")?,
-            backoff: fields.millis("ms of backoff")?,
-            invalidated: fields.flag("whether it invalidated")?,
-            gone,
-        };
-        fields.end()?;
-        if settlement.invalidated
-            && let Some(reason) = InvalidReason::from_name(settle.outcome.name())
-        {
-            self.note(stamp, Notice::AccountInvalid { id: settle.account, reason });
-        }
+        let settlement = settlement(self.run(self.settle_call(settle)?).await?)?;
+        self.note_invalid(settle, &settlement);
         Ok(settlement)
     }
 
-    fn settle_call(&self, settle: &Settle<'_>) -> Result<Call, StoreError> {
+    /// Tells the feed of an account that needs its owner.
+    pub(super) fn note_invalid(&self, settle: &Settle<'_>, settlement: &Settlement) {
+        if settlement.invalidated
+            && let Some(reason) = InvalidReason::from_name(settle.outcome.name())
+        {
+            self.note(settlement.stamp, Notice::AccountInvalid { id: settle.account, reason });
+        }
+    }
+
+    pub(super) fn settle_call(&self, settle: &Settle<'_>) -> Result<Call, StoreError> {
         let model = plain(&SETTLE, "model", settle.model)?;
         let row = match &settle.usage {
             Some(usage) => {
@@ -263,4 +253,23 @@ impl Store {
                 .arg(millis(usage.latency)),
         ))
     }
+}
+
+pub(super) fn settlement(mut fields: Fields) -> Result<Settlement, StoreError> {
+    let (code, stamp) = fields.head()?;
+    let gone = match code.as_str() {
+        "OK" => false,
+        "GONE" => true,
+        other => return Err(fields.unknown(other)),
+    };
+    let settlement = Settlement {
+        stamp,
+        duplicate: fields.flag("whether it is a duplicate")?,
+        attempt: fields.number("the attempt")?,
+        backoff: fields.millis("ms of backoff")?,
+        invalidated: fields.flag("whether it invalidated")?,
+        gone,
+    };
+    fields.end()?;
+    Ok(settlement)
 }

@@ -1,5 +1,6 @@
 -- script: heartbeat
--- purpose: renews leases of attempts that are under way; one that lapsed meanwhile lives again
+-- purpose: renews leases of attempts that are under way, one that lapsed meanwhile lives again; then drops those
+--    whose holder is gone, also when the caller holds none
 -- KEYS[1] meta: sequence
 -- KEYS[2] hot: selection records
 -- KEYS[3] leases: live leases
@@ -7,12 +8,13 @@
 -- ARGV[1] lease_ms: how long the leases live from now on
 -- ARGV[2..] lease: one id per attempt, in the order of the keys
 -- ARGV[#] now: ms since the epoch, empty for the store's own time
--- reply: {OK, seq, now, then per lease 1 renewed, 2 revived, 0 unknown or settled}
--- complexity: O(leases in the call, at most 1,024, * log live leases)
+-- reply: {OK, seq, now, leases dropped (256: there may be more), then per lease 1 renewed, 2 revived,
+--    0 unknown or settled}
+-- complexity: O((leases in the call, at most 1,024, + 256) * log live leases)
 -- durability: periodic
 local now = clock(ARGV[#ARGV])
 local ends = now + tonumber(ARGV[1])
-local reply = { 'OK', redis.call('HINCRBY', KEYS[1], 'seq', 1), now }
+local reply = { 'OK', 0, now, 0 }
 for i = 4, #KEYS do
   local recorded = redis.call('GET', KEYS[i])
   local outcome = 0
@@ -32,5 +34,10 @@ for i = 4, #KEYS do
   end
   reply[#reply + 1] = outcome
 end
-lapse_leases(KEYS[3], KEYS[2], now, 64)
+reply[4] = lapse_leases(KEYS[3], KEYS[2], now, 256)
+if #KEYS > 3 or reply[4] > 0 then
+  reply[2] = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+else
+  reply[2] = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0)
+end
 return reply

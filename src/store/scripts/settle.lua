@@ -135,7 +135,11 @@ if a then
   write_hot(KEYS[3], id, a)
   local record = pack_model(m)
   if record ~= (limits or NO_LIMITS) then write_model(KEYS[6], id, m, now) end
-  if m.rl ~= limited then redis.call('PUBLISH', ARGV[10], 'limit ' .. id .. ' ' .. seq) end
+  if m.rl > limited then
+    redis.call('PUBLISH', ARGV[10], 'limit ' .. id .. ' ' .. seq)
+  elseif m.rl < limited and limited > now then
+    redis.call('PUBLISH', ARGV[10], 'lifted ' .. id .. ' ' .. seq)
+  end
 end
 
 if ARGV[11] ~= '' then count_usage(KEYS[9], ARGV[11], 12) end

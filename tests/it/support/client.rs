@@ -61,6 +61,12 @@ impl Client {
 }
 
 impl Answer {
+    /// What these events make.
+    pub(crate) fn of_stream(text: &str) -> Self {
+        let events = events(text);
+        Self { status: 200, headers: reqwest::header::HeaderMap::new(), body: fold(&events), events }
+    }
+
     /// The types of the events, in order.
     pub(crate) fn count(&self, kind: &str) -> usize {
         self.events.iter().filter(|event| event["type"] == kind).count()

@@ -8,11 +8,12 @@ local function change_in_flight(hot, id, by)
   write_hot(hot, id, a)
 end
 
--- Drops leases whose holder stopped renewing them; at most `cap` in one call.
+-- Drops leases whose holder stopped renewing them, at most `cap` in one call; answers how many.
 local function lapse_leases(leases, hot, now, cap)
   local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, cap)
   for _, member in ipairs(dead) do
     redis.call('ZREM', leases, member)
     change_in_flight(hot, string.match(member, '^([^/]*)/'), -1)
   end
+  return #dead
 end
