@@ -85,7 +85,7 @@ async fn a_user_whose_access_rules_lack_something_is_told_what() {
             (&["~*", "&*", "+@all", "-hset"], "command"),
             (&["~*", "&*", "+@all", "-subscribe"], "+subscribe"),
             (&["~*", "resetchannels", "+@all"], "&agp:v1:{main}:ev"),
-            (&["~agp:v1:{other}:*", "&*", "+@all"], "key"),
+            (&["~agp:v1:{other}:*", "&*", "+@all"], "~agp:v1"),
         ] {
             let user = ["--save", "", "--user", "gateway", "on", &password];
             let redis = RedisServer::with(flavour, &[&user[..], rules].concat());

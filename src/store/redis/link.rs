@@ -165,7 +165,7 @@ impl Link {
             Ok(_) => self.state().silent_since = None,
             Err(error) if is_timeout(error) => self.note_silence(),
             // A manager whose attempt to connect ended in anything but an I/O error keeps that for ever: refused
-            // credentials, `max number of clients reached`, a reply that is none.
+            // credentials, a greeting that is none.
             Err(error) if !error.is_io_error() => self.replace(),
             Err(_) => {}
         }
