@@ -1,5 +1,6 @@
 //! Composition root: the only place that names every concrete part.
 
+mod feed;
 pub mod gateway;
 mod health;
 mod host;
@@ -7,6 +8,7 @@ mod lifecycle;
 mod metered;
 pub mod offline;
 mod parts;
+mod presence;
 pub mod settings;
 
 use std::sync::Arc;
@@ -67,7 +69,7 @@ impl Running {
         let listeners = Listeners::bind(&config.server, Some(&control)).await?;
         let address = listeners.local_addr()?;
         let metrics_url = listeners.metrics_addr().map(|metrics| format!("http://{metrics}"));
-        let background = application.start().await?;
+        let background = application.start(&drain).await?;
         let (gateway, store) = (application.gateway(), application.store());
         let state = AppState::new(Arc::clone(&gateway), &config.server, clock, drain.clone());
         drain.mark_started();

@@ -53,6 +53,7 @@ pub fn app(state: &Arc<AppState>) -> App {
         .route("/api/hello", get(silent::hello))
         .route("/api/event_logging/batch", post(silent::swallow))
         .route("/api/status", get(webui::status::get))
+        .route("/api/replicas", get(webui::replicas::list))
         .route("/api/accounts", get(webui::accounts::list))
         .route("/api/accounts/import", post(webui::accounts::import))
         .route("/api/accounts/export", get(webui::accounts::export))
@@ -118,4 +119,4 @@ async fn no_endpoint(request: Request) -> ApiError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

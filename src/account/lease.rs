@@ -31,6 +31,12 @@ impl Leases {
         self.lock().remove(lease);
     }
 
+    /// How many attempts hold a lease here.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Renews all leases every third of `ttl` until `stop`, and drops those of processes that are gone, also when
     /// this one holds none. A store that is away is asked again every second, so that leases that lapse meanwhile
     /// live again as soon as it is back.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::health;
 use super::host::Host;
+use super::presence::Presence;
 use super::settings::SharedSettings;
 use crate::account::alias;
 use crate::account::catalogue::Catalogue;
@@ -25,7 +26,8 @@ use crate::dispatch::{self, Dispatcher, Reply};
 use crate::server::error::ApiError;
 use crate::server::gateway::{
     AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
-    MessagesReply, ModelEntry, ModelLimit, SettingsChange, SettingsChanged, SettingsView, Status,
+    MessagesReply, ModelEntry, ModelLimit, ReplicaView, SettingsChange, SettingsChanged, SettingsView,
+    Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::store::host::StoreError;
@@ -43,6 +45,7 @@ pub struct AppGateway {
     pub(super) keys: Keys,
     pub(super) catalogue: Catalogue,
     pub(super) survey: Survey,
+    pub(super) presence: Presence,
     pub(super) metrics: Arc<Metrics>,
     pub(super) settings: SharedSettings,
     pub(super) started: Instant,
@@ -177,6 +180,10 @@ impl Gateway for AppGateway {
             })
         }
         .boxed()
+    }
+
+    fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>> {
+        async move { self.presence.list().await.map_err(|error| store_refusal(&error)) }.boxed()
     }
 
     fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {

@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::feed;
 use super::gateway::AppGateway;
 use super::host::Host;
 use super::metered::Metered;
+use super::presence::Presence;
 use super::settings::SharedSettings;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
@@ -28,8 +30,9 @@ use crate::format::ToolCache;
 use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::store::Store;
+use crate::store::feed::redis::FeedWriter;
 use crate::store::host::ScriptHost;
-use crate::store::ident::OwnerId;
+use crate::store::ident::{OwnerId, ReplicaId};
 use crate::store::keys::Keys;
 use crate::store::ops::PoolEvent;
 use crate::telemetry::metrics::Metrics;
@@ -45,6 +48,8 @@ pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) directory: Directory,
     pub(super) vault: Arc<Vault>,
+    pub(super) replica: ReplicaId,
+    pub(super) feed_writer: Option<FeedWriter>,
 }
 
 impl Opened {
@@ -60,12 +65,19 @@ impl Opened {
             Some(metrics) => Arc::new(Metered::new(host.scripts(), Arc::clone(metrics), clock.clone())),
             None => host.scripts(),
         };
-        let store = Store::new(scripts, keys, &config.selection);
+        let replica = ReplicaId::new(&uuid::Uuid::now_v7().simple().to_string())?;
+        let mut store = Store::new(scripts, keys.clone(), &config.selection);
+        let mut feed_writer = None;
+        if let Some(metrics) = metrics {
+            let (feed, writer) = feed::open(config, &keys, &replica, clock, metrics)?;
+            store = store.noting(feed);
+            feed_writer = writer;
+        }
         store.rehearse().await?;
         // An embedded store's directory is locked from here on, so that a new key file is made once.
         let vault = Arc::new(Vault::from_config(&config.store)?);
         let directory = Directory::new(store.clone(), Arc::clone(&vault), clock.clone());
-        Ok(Self { host, store, directory, vault })
+        Ok(Self { host, store, directory, vault, replica, feed_writer })
     }
 }
 
@@ -75,18 +87,28 @@ pub struct Application {
     tasks: TaskTracker,
     stop: CancellationToken,
     survey: Survey,
+    presence: Presence,
     catalogue: Catalogue,
     leases: Leases,
     tokens: Tokens,
     store: Store,
     settings: SharedSettings,
     lease_ttl: Duration,
-    worker: Mutex<Option<SettlementWorker>>,
+    workers: Mutex<Option<Workers>>,
+}
+
+/// What empties queues until nobody can fill them any more.
+struct Workers {
+    settlements: SettlementWorker,
+    /// A feed within the process needs none.
+    feed: Option<FeedWriter>,
 }
 
 /// What runs beside the listeners.
 pub(super) struct Background {
     settlements: TaskTracker,
+    feed: TaskTracker,
+    stop_feed: CancellationToken,
 }
 
 impl Application {
@@ -116,6 +138,15 @@ impl Application {
             clock: clock.clone(),
             owner: OwnerId::new(&uuid::Uuid::now_v7().simple().to_string())?,
         });
+        let presence = Presence {
+            id: opened.replica,
+            store: store.clone(),
+            settings: settings.clone(),
+            leases: leases.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            started: clock.instant(),
+        };
         let (settlements, worker) =
             Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
         let dispatcher = Dispatcher::new(Parts {
@@ -142,6 +173,7 @@ impl Application {
             keys: store.keys().clone(),
             catalogue: catalogue.clone(),
             survey: survey.clone(),
+            presence: presence.clone(),
             metrics,
             settings: settings.clone(),
             started: clock.instant(),
@@ -153,13 +185,14 @@ impl Application {
             tasks,
             stop: CancellationToken::new(),
             survey,
+            presence,
             catalogue,
             leases,
             tokens,
             store,
             settings,
             lease_ttl: config.store.lease_ttl,
-            worker: Mutex::new(Some(worker)),
+            workers: Mutex::new(Some(Workers { settlements: worker, feed: opened.feed_writer })),
         })
     }
 
@@ -179,16 +212,22 @@ impl Application {
         self.store.clone()
     }
 
-    /// Begins the background work, once the store has answered.
-    pub(super) async fn start(&self) -> anyhow::Result<Background> {
+    /// Begins the background work, once the store has answered; it shows others when `drain` begins.
+    pub(super) async fn start(&self, drain: &Drain) -> anyhow::Result<Background> {
         self.catalogue.models().await.context("the store does not answer")?;
-        let settlements = TaskTracker::new();
-        let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(worker) = worker {
-            settlements.spawn(worker.run());
+        let (settlements, feed) = (TaskTracker::new(), TaskTracker::new());
+        let stop_feed = CancellationToken::new();
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(workers) = workers {
+            settlements.spawn(workers.settlements.run());
+            if let Some(writer) = workers.feed {
+                feed.spawn(writer.run(stop_feed.clone()));
+            }
         }
         settlements.close();
+        feed.close();
         self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
+        self.tasks.spawn(self.presence.clone().run(drain.clone(), self.stop.clone()));
         self.tasks.spawn(self.leases.clone().renew(self.store.clone(), self.lease_ttl, self.stop.clone()));
         self.tasks.spawn(self.settings.clone().follow(self.stop.clone()));
         self.tasks.spawn(follow_events(
@@ -198,7 +237,7 @@ impl Application {
             self.tokens.clone(),
             self.stop.clone(),
         ));
-        Ok(Background { settlements })
+        Ok(Background { settlements, feed, stop_feed })
     }
 }
 
@@ -215,6 +254,11 @@ impl Background {
         drop(application);
         if !patiently(self.settlements.wait(), drain).await {
             tracing::warn!("the last settlements were not written; their leases lapse by themselves");
+        }
+        // Leaving and settling are noted, too.
+        self.stop_feed.cancel();
+        if !patiently(self.feed.wait(), drain).await {
+            tracing::warn!("the last events and log records were not written to the feed");
         }
     }
 }

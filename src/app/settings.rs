@@ -133,6 +133,12 @@ impl SharedSettings {
         self.inner.current.load().running.config.clone()
     }
 
+    /// The generation of what the store held when it was read last.
+    #[must_use]
+    pub fn generation(&self) -> Version {
+        self.inner.current.load().stored.generation
+    }
+
     /// What dispatch takes from them.
     #[must_use]
     pub fn dispatch(&self) -> LiveSettings {

@@ -54,6 +54,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// on a blocking thread; it reports an error once the client is gone.
     fn export_store(&self, out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>>;
 
+    /// The replicas of the pool that are alive.
+    fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>>;
+
     /// The settings in force, and what the shared store says of them.
     fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>>;
 
@@ -157,6 +160,35 @@ pub struct ModelLimit {
     pub is_rate_limited: bool,
     /// When it ends, Unix epoch in milliseconds.
     pub reset_time: Option<i64>,
+}
+
+/// One replica as the console sees it; times are those of the store's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaView {
+    /// New with each start.
+    pub id: String,
+    /// The name of its machine or pod.
+    pub host: String,
+    /// The version of its program.
+    pub version: String,
+    /// The digest of its scripts: replicas that differ in it follow different rules.
+    pub scripts: String,
+    /// When it started, Unix epoch in milliseconds.
+    pub started_at: i64,
+    /// How long it has been running, in milliseconds.
+    pub uptime_ms: i64,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// The generation of shared settings it works with.
+    pub settings_generation: u64,
+    /// `serving` or `draining`.
+    pub state: String,
+    /// How long ago it was heard of, in milliseconds.
+    pub last_seen_ms: i64,
+    /// Whether it is the one that answers.
+    #[serde(rename = "self")]
+    pub is_self: bool,
 }
 
 /// What an import did.

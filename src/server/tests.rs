@@ -1,6 +1,6 @@
 //! The HTTP surface over a gateway of a few lines.
 
-mod fake;
+pub(crate) mod fake;
 mod settings;
 
 use std::sync::Arc;
@@ -79,6 +79,7 @@ async fn every_route_asks_for_its_credentials() {
         ("GET /health/", 401),
         ("GET /api/status", 401),
         ("GET /api/accounts", 401),
+        ("GET /api/replicas", 401),
         ("GET /api/accounts/", 401),
         ("HEAD /api/accounts", 401),
         ("GET /api/accounts/export", 401),

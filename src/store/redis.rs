@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 pub use self::export::Page;
 use self::link::Link;
+pub(super) use self::link::connection_info;
 use super::host::{Call, Event, Reply, ScriptHost, StoreError};
 use super::script::{Durability, Script};
 use crate::clock::Clock;

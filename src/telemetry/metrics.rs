@@ -106,6 +106,10 @@ metrics! {
     settlements_queued: IntGauge = "settlements_queued";
     /// Settlements given up because too many were waiting.
     settlements_dropped: IntCounter = "settlements_dropped_total";
+    /// Replicas of the pool that are alive, as this one saw them last.
+    replicas: IntGauge = "replicas";
+    /// Events and log records that were dropped before a reader could see them.
+    feed_dropped: IntCounterVec = "feed_dropped_total" ["topic"];
     /// Whether the settings in the shared store are not usable, so that the last usable ones stay in force.
     shared_settings_rejected: IntGauge = "shared_settings_rejected";
     /// The generation of the shared settings that this gateway knows.

@@ -15,6 +15,8 @@ mod imports;
 #[cfg(feature = "simulator")]
 mod messages;
 #[cfg(feature = "simulator")]
+mod presence;
+#[cfg(feature = "simulator")]
 #[path = "../support/redis.rs"]
 mod redis_server;
 #[cfg(feature = "simulator")]

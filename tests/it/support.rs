@@ -117,7 +117,7 @@ impl TestGateway {
 }
 
 /// The settings of a gateway on free ports, with its data in `data`.
-fn settings(simulator: &Simulator, data: &Path) -> Config {
+pub(crate) fn settings(simulator: &Simulator, data: &Path) -> Config {
     let mut config = Config::default();
     config.server.host = "127.0.0.1".into();
     config.server.port = 0;

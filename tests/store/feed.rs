@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use antigravity_proxy::clock::Clock;
+use antigravity_proxy::config::RedisConfig;
 use antigravity_proxy::store::feed::redis::{FeedWriter, RedisFeed, RedisFeedSize};
 use antigravity_proxy::store::feed::ring::{Ring, RingSize};
 use antigravity_proxy::store::feed::{Cursor, Dropped, ENTRY_MAX, Feed, FeedError, Page, Topic};
 use antigravity_proxy::store::ident::{CredentialVersion, InvalidReason, ReplicaId};
 use antigravity_proxy::store::keys::Keys;
 use antigravity_proxy::store::ops::settings::Scope;
-use redis::IntoConnectionInfo as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,7 +37,7 @@ fn counting() -> (Arc<AtomicU64>, Dropped) {
 /// A feed on `server` and its writer, which does not run yet.
 fn on(server: &RedisServer, writer: &str, size: RedisFeedSize) -> (RedisFeed, FeedWriter, Arc<AtomicU64>) {
     let (count, dropped) = counting();
-    let server = server.socket_url().into_connection_info().unwrap();
+    let server = RedisConfig::parse(&server.socket_url()).unwrap();
     let keys = Keys::new("test").unwrap();
     let writer = ReplicaId::new(writer).unwrap();
     let (feed, writer) = RedisFeed::new(&server, keys, writer, Clock::system(), size, dropped).unwrap();

@@ -17,8 +17,8 @@ use super::{Limits, Listeners, Shutdown};
 use crate::config::ServerConfig;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
-    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, SettingsChange,
-    SettingsChanged, SettingsView, Status,
+    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, ReplicaView,
+    SettingsChange, SettingsChanged, SettingsView, Status,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -97,6 +97,10 @@ impl Gateway for Streaming {
 
     fn export_store(&self, _out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
         async { Ok(()) }.boxed()
+    }
+
+    fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
     }
 
     fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {

@@ -17,8 +17,8 @@ use crate::server::drain::Drain;
 use crate::server::error::ApiError;
 use crate::server::gateway::{
     AccountCounts, AccountView, ExportedAccount, Gateway, ImportFailure, ImportReport, Incoming,
-    MessagesReply, ModelEntry, ModelLimit, SettingProblem, SettingView, SettingsChange, SettingsChanged,
-    SettingsView, Status, StoreMode,
+    MessagesReply, ModelEntry, ModelLimit, ReplicaView, SettingProblem, SettingView, SettingsChange,
+    SettingsChanged, SettingsView, Status, StoreMode,
 };
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
@@ -154,6 +154,23 @@ impl Gateway for Fake {
             written.await.unwrap().map_err(|_gone| ApiError::internal())
         }
         .boxed()
+    }
+
+    fn replicas(&self) -> BoxFuture<'_, Result<Vec<ReplicaView>, ApiError>> {
+        let replica = |id: &str, scripts: &str| ReplicaView {
+            id: id.into(),
+            host: "h".into(),
+            version: "1.2.3".into(),
+            scripts: scripts.into(),
+            started_at: 1000,
+            uptime_ms: 500,
+            in_flight: 2,
+            settings_generation: 4,
+            state: "serving".into(),
+            last_seen_ms: 20,
+            is_self: id == "r1",
+        };
+        async move { Ok(vec![replica("r1", "aa"), replica("r2", "bb")]) }.boxed()
     }
 
     fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {

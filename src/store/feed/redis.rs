@@ -15,15 +15,17 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use redis::streams::StreamReadReply;
-use redis::{Cmd, ConnectionInfo, Pipeline, RedisError, Script};
+use redis::{Cmd, Pipeline, RedisError, Script};
 use tokio_util::sync::CancellationToken;
 
 use self::lender::{Lender, unavailable};
 use super::queue::{Queue, Waiting};
 use super::{Cursor, Dropped, Entry, Feed, FeedError, Page, Topic, page_size};
 use crate::clock::{Clock, jitter};
+use crate::config::RedisConfig;
 use crate::store::ident::ReplicaId;
 use crate::store::keys::Keys;
+use crate::store::redis::connection_info;
 
 /// Readers that are served at a time; one more is told that the feed is busy.
 const READERS: usize = 16;
@@ -86,13 +88,14 @@ pub struct FeedWriter {
 impl RedisFeed {
     /// A feed and its writer, which has to run; nothing connects yet. `writer` must be new with each start.
     pub fn new(
-        server: &ConnectionInfo,
+        config: &RedisConfig,
         keys: Keys,
         writer: ReplicaId,
         clock: Clock,
         size: RedisFeedSize,
         dropped: Dropped,
     ) -> Result<(Self, FeedWriter), FeedError> {
+        let server = &connection_info(config).map_err(|error| unavailable(&error))?;
         let queue = Arc::new(Queue::new(size.queue, dropped));
         let feed = Self {
             readers: Arc::new(Lender::new(server, size.readers, ANSWER, BLOCK + ANSWER)?),

@@ -209,7 +209,8 @@ fn is_timeout(error: &RedisError) -> bool {
     error.is_timeout()
 }
 
-fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, RedisError> {
+/// `config` in the client's terms.
+pub(in crate::store) fn connection_info(config: &RedisConfig) -> Result<ConnectionInfo, RedisError> {
     let address = match &config.endpoint {
         RedisEndpoint::Tcp { host, port, tls: false } => ConnectionAddr::Tcp(host.clone(), *port),
         RedisEndpoint::Tcp { host, port, tls: true } => {
