@@ -62,7 +62,7 @@ impl RedisHost {
     }
 
     /// The keys that begin with `prefix`, as commands for `redis-cli --pipe`, page by page: begin with
-    /// [`Page::first`], go on with [`Page::next`] until there is none. While gateways serve, each key is whole, but
+    /// [`Page::first`], go on with the page each answer names until there is none. While gateways serve, each key is whole, but
     /// not all are of the same moment.
     pub async fn export(&self, prefix: &str, page: Page) -> Result<(Vec<u8>, Option<Page>), StoreError> {
         export::export(&self.link, prefix, page).await
