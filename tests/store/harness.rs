@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use antigravity_proxy::clock::Clock;
-use antigravity_proxy::config::{SelectionConfig, Strategy};
+use antigravity_proxy::config::{RedisConfig, SelectionConfig, Strategy};
 use antigravity_proxy::store::Store;
 use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
@@ -15,11 +15,13 @@ use antigravity_proxy::store::ops::accounts::{Change, PutAccount, PutOutcome};
 use antigravity_proxy::store::ops::admit::{Admission, Admit, Decision, Grant};
 use antigravity_proxy::store::ops::listing::AccountView;
 use antigravity_proxy::store::ops::settle::{Outcome, Settle, Settlement};
+use antigravity_proxy::store::redis::RedisHost;
 use antigravity_proxy::store::registry::ALL;
 use antigravity_proxy::store::script::Script;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
+use crate::redis_server::{Flavour, RedisServer};
 use crate::server::Redis;
 
 /// The moment most stories start, ms since the epoch.
@@ -80,7 +82,40 @@ pub(crate) async fn on_every_host(story: impl AsyncFn(Pool)) {
 }
 
 pub(crate) async fn hosts() -> Vec<(&'static str, Arc<dyn ScriptHost>)> {
-    vec![("embedded", Arc::new(embedded())), ("redis", Arc::new(Redis::start().await))]
+    let mut hosts: Vec<(&'static str, Arc<dyn ScriptHost>)> =
+        vec![("embedded", Arc::new(embedded())), ("plain", Arc::new(Redis::start().await))];
+    for flavour in Flavour::ALL {
+        if flavour.installed() {
+            hosts.push((flavour.name(), Arc::new(Served::start(flavour).await)));
+        }
+    }
+    hosts
+}
+
+/// The product's own host on a server of its own.
+struct Served {
+    host: RedisHost,
+    _server: RedisServer,
+}
+
+impl Served {
+    async fn start(flavour: Flavour) -> Self {
+        let server = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
+        let channel = Keys::new("test").unwrap().channel();
+        let config = RedisConfig::parse(&server.socket_url()).unwrap();
+        let host = RedisHost::connect(&config, channel, ALL, Clock::system()).await.unwrap();
+        Self { host, _server: server }
+    }
+}
+
+impl ScriptHost for Served {
+    fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
+        self.host.eval(batch)
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.host.subscribe()
+    }
 }
 
 /// The embedded store in memory, with the product's scripts and the suite's.

