@@ -1,7 +1,7 @@
 //! One behaviour, every host: the same story is told to each and the raw replies must be equal.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use antigravity_proxy::clock::Clock;
@@ -21,8 +21,10 @@ use antigravity_proxy::store::script::Script;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
-use crate::redis_server::{Flavour, RedisServer};
-use crate::server::Redis;
+use crate::plain::Plain;
+use crate::redis_server::Flavour;
+use crate::referee::comparable;
+use crate::server::Server;
 
 /// The moment most stories start, ms since the epoch.
 pub(crate) const T: i64 = 1_800_000_000_000;
@@ -37,22 +39,32 @@ pub(crate) static PUT_FIELD: Script =
 /// Reads a raw hash.
 pub(crate) static GET_HASH: Script = Script::periodic("get_hash", "return redis.call('HGETALL', KEYS[1])");
 
-/// Everything a pool keeps can be read through this, key by key.
+/// The product's scripts and the suite's.
+pub(crate) static SCRIPTS: LazyLock<Vec<&'static Script>> =
+    LazyLock::new(|| ALL.iter().copied().chain([&PUT_FIELD, &GET_HASH]).collect());
+
+/// Passes calls on and keeps them with what was answered.
 pub(crate) struct Recorder {
     inner: Arc<dyn ScriptHost>,
-    replies: Mutex<Vec<(&'static str, Reply)>>,
+    told: Mutex<Vec<(Call, Reply)>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(inner: Arc<dyn ScriptHost>) -> Self {
+        Self { inner, told: Mutex::default() }
+    }
+
+    /// The calls since the last time, in order.
+    pub(crate) fn told(&self) -> Vec<(Call, Reply)> {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
 }
 
 impl ScriptHost for Recorder {
     fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
         Box::pin(async move {
-            let scripts: Vec<_> = batch.iter().map(|call| call.script.name).collect();
-            let timed =
-                batch.iter().all(|call| call.args.last().is_some_and(|now| !now.as_bytes().is_empty()));
-            let replies = self.inner.eval(batch).await?;
-            if timed {
-                self.replies.lock().unwrap().extend(scripts.into_iter().zip(replies.iter().cloned()));
-            }
+            let replies = self.inner.eval(batch.clone()).await?;
+            self.told.lock().unwrap().extend(batch.into_iter().zip(replies.iter().cloned()));
             Ok(replies)
         })
     }
@@ -62,66 +74,58 @@ impl ScriptHost for Recorder {
     }
 }
 
-/// Tells `story` to every host and compares what they answered.
-pub(crate) async fn on_every_host(story: impl AsyncFn(Pool)) {
-    let mut first: Option<(&str, Vec<(&str, Reply)>)> = None;
-    for (name, host) in hosts().await {
-        let recorder = Arc::new(Recorder { inner: host, replies: Mutex::default() });
-        story(Pool::new(recorder.clone())).await;
-        let replies = std::mem::take(&mut *recorder.replies.lock().unwrap());
-        match &first {
-            None => first = Some((name, replies)),
-            Some((other, expected)) => {
-                assert_eq!(expected.len(), replies.len(), "{other} and {name}");
-                for (step, (expected, got)) in expected.iter().zip(&replies).enumerate() {
-                    assert_eq!(expected, got, "step {step}: {other} and {name}");
-                }
-            }
-        }
-    }
+/// A host under test, with the server that it needs.
+pub(crate) struct Host {
+    pub(crate) name: &'static str,
+    pub(crate) scripts: Arc<dyn ScriptHost>,
+    pub(crate) server: Option<Server>,
 }
 
-pub(crate) async fn hosts() -> Vec<(&'static str, Arc<dyn ScriptHost>)> {
-    let mut hosts: Vec<(&'static str, Arc<dyn ScriptHost>)> =
-        vec![("embedded", Arc::new(embedded())), ("plain", Arc::new(Redis::start().await))];
-    for flavour in Flavour::ALL {
-        if flavour.installed() {
-            hosts.push((flavour.name(), Arc::new(Served::start(flavour).await)));
-        }
+/// The embedded store, plain `EVAL` on Redis, and the product's own host on a server of each flavour that is
+/// installed.
+pub(crate) async fn hosts() -> Vec<Host> {
+    let mut hosts = vec![Host { name: "embedded", scripts: Arc::new(embedded()), server: None }];
+    hosts.extend(Server::start(Flavour::Redis7).map(|server| {
+        let scripts = Arc::new(Plain::new(&server));
+        Host { name: "plain", scripts, server: Some(server) }
+    }));
+    for server in Server::each() {
+        let scripts = Arc::new(served(&server).await);
+        hosts.push(Host { name: server.flavour.name(), scripts, server: Some(server) });
     }
     hosts
 }
 
-/// The product's own host on a server of its own.
-struct Served {
-    host: RedisHost,
-    _server: RedisServer,
+/// The product's host on `server`.
+async fn served(server: &Server) -> RedisHost {
+    let config = RedisConfig::parse(&server.url()).unwrap();
+    let channel = Keys::new("test").unwrap().channel();
+    RedisHost::connect(&config, channel, ALL, Clock::system()).await.unwrap()
 }
 
-impl Served {
-    async fn start(flavour: Flavour) -> Self {
-        let server = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
-        let channel = Keys::new("test").unwrap().channel();
-        let config = RedisConfig::parse(&server.socket_url()).unwrap();
-        let host = RedisHost::connect(&config, channel, ALL, Clock::system()).await.unwrap();
-        Self { host, _server: server }
+/// Tells `story` to every host and compares what they answered to calls with a fixed time.
+pub(crate) async fn on_every_host(story: impl AsyncFn(Pool)) {
+    let timed = |call: &Call| call.args.last().is_some_and(|now| !now.as_bytes().is_empty());
+    let mut first: Option<Vec<(Call, Reply)>> = None;
+    for host in hosts().await {
+        let recorder = Arc::new(Recorder::new(host.scripts.clone()));
+        story(Pool::new(recorder.clone())).await;
+        let told: Vec<_> = recorder.told().into_iter().filter(|(call, _)| timed(call)).collect();
+        let Some(expected) = &first else {
+            first = Some(told);
+            continue;
+        };
+        assert_eq!(expected.len(), told.len(), "{}", host.name);
+        for (step, ((call, expected), (_, got))) in expected.iter().zip(&told).enumerate() {
+            let (expected, got) = (comparable(call, expected), comparable(call, got));
+            assert_eq!(expected, got, "step {step}: embedded and {}: {}", host.name, call.script.name);
+        }
     }
 }
 
-impl ScriptHost for Served {
-    fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
-        self.host.eval(batch)
-    }
-
-    fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.host.subscribe()
-    }
-}
-
-/// The embedded store in memory, with the product's scripts and the suite's.
+/// The embedded store in memory.
 pub(crate) fn embedded() -> EmbeddedHost {
-    let scripts: Vec<_> = ALL.iter().copied().chain([&PUT_FIELD, &GET_HASH]).collect();
-    EmbeddedHost::in_memory(Clock::system(), &scripts).unwrap()
+    EmbeddedHost::in_memory(Clock::system(), &SCRIPTS).unwrap()
 }
 
 /// A pool on one host, with short words for what stories do.

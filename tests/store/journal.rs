@@ -14,7 +14,8 @@ use antigravity_proxy::clock::Clock;
 use antigravity_proxy::store::embedded::{Disk, EmbeddedHost, FileSystem, LogFile, Options};
 use antigravity_proxy::store::host::StoreError;
 
-use crate::redis::Redis;
+use crate::redis_server::Flavour;
+use crate::server::{Server, by_value};
 use crate::{FSYNC, PERIODIC, call, eval, run, words};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -386,7 +387,7 @@ fn a_second_process_is_refused_with_a_clear_sentence() {
     assert!(open(&data).is_ok());
 }
 
-fn pipe(redis: &Redis, bytes: &[u8]) {
+fn pipe(redis: &Server, bytes: &[u8]) {
     let mut child = Command::new("redis-cli")
         .arg("-s")
         .arg(redis.socket())
@@ -403,7 +404,7 @@ fn pipe(redis: &Redis, bytes: &[u8]) {
 
 #[tokio::test]
 async fn export_and_journal_load_into_redis() {
-    let Some(mut redis) = Redis::start() else { return };
+    let Some(mut redis) = Server::start(Flavour::Redis7) else { return };
     let dir = tempfile::tempdir().unwrap();
     let host = EmbeddedHost::open(dir.path(), Clock::system(), &[]).unwrap();
     for n in 0..60 {
@@ -424,8 +425,8 @@ async fn export_and_journal_load_into_redis() {
     let mut exported = Vec::new();
     host.export(&mut exported).unwrap();
     pipe(&redis, &exported);
-    assert_eq!(redis.dump(), host.dump().unwrap());
+    assert_eq!(redis.dump(), by_value(&host.dump().unwrap()));
     redis.command(&[b"FLUSHALL"]);
     pipe(&redis, &fs::read(dir.path().join("journal.resp")).unwrap());
-    assert_eq!(redis.dump(), host.dump().unwrap());
+    assert_eq!(redis.dump(), by_value(&host.dump().unwrap()));
 }

@@ -1,4 +1,4 @@
-//! The store's suites: embedded host, its journal, the scripts, and the same against a real Redis.
+//! The store's suites: embedded host, its journal, the scripts, and the same on Redis and its kin.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,10 +16,11 @@ mod harness;
 mod histories;
 mod journal;
 mod leases;
-mod redis;
+mod plain;
 mod redis_host;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod referee;
 mod replicas;
 mod scripts;
 mod server;

@@ -1,145 +1,154 @@
-//! A real `redis-server` as script host: on a unix socket in its own directory, ended with its handle.
+//! Servers beside the embedded store: plain commands, scripts, and their contents as text.
 
-use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use antigravity_proxy::store::host::{Arg, Call, Event, Reply, ScriptError, ScriptHost, StoreError};
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, broadcast};
-use tokio::task::JoinSet;
+use antigravity_proxy::store::host::{Reply, ScriptError};
+use redis::{Connection, RedisError, Value};
 
-/// A server and a connection to it.
-pub(crate) struct Redis {
-    connection: Mutex<BufReader<UnixStream>>,
-    events: broadcast::Sender<Event>,
-    _listener: JoinSet<()>,
-    _server: Child,
-    _dir: tempfile::TempDir,
+use crate::redis_server::{Flavour, RedisServer};
+
+/// A server and a connection to it; it ends with this value.
+pub(crate) struct Server {
+    pub(crate) flavour: Flavour,
+    process: RedisServer,
+    connection: Connection,
 }
 
-impl Redis {
-    pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("redis.sock");
-        let server = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(&socket)
-            .arg("--dir")
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("redis-server is installed");
-        let mut listening = connect(&socket).await;
-        listening.write_all(&command(&[b"PSUBSCRIBE", b"*"])).await.unwrap();
-        read(&mut listening).await;
-        let (events, _) = broadcast::channel(1024);
-        let sender = events.clone();
-        let mut listener = JoinSet::new();
-        listener.spawn(async move {
-            while let Reply::Array(parts) = read(&mut listening).await {
-                let [_, _, channel, Reply::Bulk(payload)] = &parts[..] else { continue };
-                let channel = channel.as_str().unwrap().to_owned();
-                drop(sender.send(Event::Message { channel, payload: payload.clone() }));
-            }
-        });
-        Self {
-            connection: Mutex::new(connect(&socket).await),
-            events,
-            _listener: listener,
-            _server: server,
-            _dir: dir,
-        }
+impl Server {
+    /// One of each flavour that is installed; the others are named.
+    pub(crate) fn each() -> Vec<Self> {
+        Flavour::ALL.into_iter().filter_map(Self::start).collect()
     }
 
-    /// Runs one plain command.
-    pub(crate) async fn run(&self, parts: &[&[u8]]) -> Reply {
-        let mut connection = self.connection.lock().await;
-        connection.write_all(&command(parts)).await.unwrap();
-        read(&mut connection).await
-    }
-}
-
-impl ScriptHost for Redis {
-    fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
-        Box::pin(async move {
-            let mut connection = self.connection.lock().await;
-            let mut text = Vec::new();
-            for call in &batch {
-                let count = call.keys.len().to_string();
-                let mut parts: Vec<&[u8]> = vec![b"EVAL", call.script.source.as_bytes(), count.as_bytes()];
-                parts.extend(call.keys.iter().map(String::as_bytes));
-                parts.extend(call.args.iter().map(Arg::as_bytes));
-                text.extend(command(&parts));
-            }
-            connection.write_all(&text).await.unwrap();
-            let mut replies = Vec::with_capacity(batch.len());
-            for _ in &batch {
-                replies.push(read(&mut connection).await);
-            }
-            Ok(replies)
+    /// A server that keeps nothing; `None`, with a line that says so, where it is not installed.
+    pub(crate) fn start(flavour: Flavour) -> Option<Self> {
+        flavour.installed().then(|| {
+            let process = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
+            Self { flavour, connection: process.connect(), process }
         })
     }
 
-    fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    /// Where `redis-cli -s` finds it.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.process.socket()
     }
-}
 
-async fn connect(socket: &Path) -> BufReader<UnixStream> {
-    let attempts = async {
-        loop {
-            if let Ok(stream) = UnixStream::connect(socket).await {
-                return BufReader::new(stream);
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), attempts).await.expect("redis-server starts")
-}
-
-fn command(parts: &[&[u8]]) -> Vec<u8> {
-    let mut text = format!("*{}\r\n", parts.len()).into_bytes();
-    for part in parts {
-        text.extend(format!("${}\r\n", part.len()).into_bytes());
-        text.extend_from_slice(part);
-        text.extend_from_slice(b"\r\n");
+    /// Where the product finds it.
+    pub(crate) fn url(&self) -> String {
+        self.process.socket_url()
     }
-    text
-}
 
-fn read(connection: &mut BufReader<UnixStream>) -> BoxFuture<'_, Reply> {
-    Box::pin(async move {
-        let mut line = String::new();
-        if connection.read_line(&mut line).await.unwrap_or(0) == 0 {
-            return Reply::Nil;
-        }
-        let (kind, rest) = line.trim_end().split_at(1);
-        match kind {
-            "+" => Reply::Status(rest.into()),
-            "-" => Reply::Error(ScriptError::parse(rest)),
-            ":" => Reply::Int(rest.parse().unwrap()),
-            "$" => {
-                let Ok(length) = rest.parse::<usize>() else { return Reply::Nil };
-                let mut bytes = vec![0; length + 2];
-                connection.read_exact(&mut bytes).await.unwrap();
-                bytes.truncate(length);
-                Reply::Bulk(Bytes::from(bytes))
-            }
-            "*" => {
-                let Ok(length) = rest.parse::<usize>() else { return Reply::Nil };
-                let mut items = Vec::with_capacity(length);
-                for _ in 0..length {
-                    items.push(read(connection).await);
+    /// Another connection.
+    pub(crate) fn connect(&self) -> Connection {
+        self.process.connect()
+    }
+
+    /// Sends one command and reads its reply.
+    pub(crate) fn command(&mut self, words: &[&[u8]]) -> Reply {
+        let mut command = redis::Cmd::new();
+        command.arg(words);
+        reply(command.query(&mut self.connection))
+    }
+
+    /// The same text as `EmbeddedHost::dump`, once that went through [`by_value`].
+    pub(crate) fn dump(&mut self) -> String {
+        let mut keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut self.connection).unwrap();
+        keys.sort();
+        let mut out = String::new();
+        for key in keys {
+            let expires = self.expires_at(&key).map_or_else(|| "-".to_owned(), |at| at.to_string());
+            let kind: String = redis::cmd("TYPE").arg(&key).query(&mut self.connection).unwrap();
+            write!(out, "\"{}\" expires={expires} {kind}", key.escape_ascii()).unwrap();
+            match kind.as_str() {
+                "string" => {
+                    let value = self.command(&[b"GET", &key]);
+                    write!(out, " \"{}\"", value.as_bytes().unwrap().escape_ascii()).unwrap();
                 }
-                Reply::Array(items)
+                "hash" => {
+                    let items = flat(&self.command(&[b"HGETALL", &key]));
+                    let mut pairs: Vec<_> = items.chunks(2).collect();
+                    pairs.sort();
+                    for pair in pairs {
+                        write!(out, " \"{}\"=\"{}\"", pair[0].escape_ascii(), pair[1].escape_ascii())
+                            .unwrap();
+                    }
+                }
+                "zset" => {
+                    let items: Vec<(Vec<u8>, f64)> = redis::cmd("ZRANGE")
+                        .arg(&key)
+                        .arg(&[b"0", b"-1" as &[u8], b"WITHSCORES"])
+                        .query(&mut self.connection)
+                        .unwrap();
+                    for (member, score) in items {
+                        write!(out, " \"{}\"={}", member.escape_ascii(), shown(score)).unwrap();
+                    }
+                }
+                other => panic!("no script makes a {other}"),
             }
-            other => panic!("unexpected reply {other}{rest}"),
+            out.push('\n');
         }
-    })
+        out
+    }
+
+    /// When `key` ends, in ms since the epoch. Redis 6.2 has no `PEXPIRETIME`: what is left, asked for within one
+    /// millisecond of the server's clock, says it as exactly.
+    fn expires_at(&mut self, key: &[u8]) -> Option<i64> {
+        loop {
+            let mut asked = redis::pipe();
+            asked.cmd("TIME").cmd("PTTL").arg(key).cmd("TIME");
+            let (before, left, after): ((i64, i64), i64, (i64, i64)) =
+                asked.query(&mut self.connection).unwrap();
+            let ms = |(seconds, micros): (i64, i64)| seconds * 1000 + micros / 1000;
+            match left {
+                ..0 => return None,
+                _ if ms(before) == ms(after) => return Some(ms(after) + left),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A dump with scores in the fewest digits, as newer servers write them; older ones and the embedded store write 17.
+pub(crate) fn by_value(dump: &str) -> String {
+    let line = |line: &str| {
+        if !line.contains(" zset ") {
+            return line.to_owned();
+        }
+        let words: Vec<_> = line
+            .split(' ')
+            .map(|word| match word.rsplit_once('=').map(|(member, score)| (member, score.parse::<f64>())) {
+                Some((member, Ok(score))) if member.ends_with('"') => format!("{member}={}", shown(score)),
+                _ => word.to_owned(),
+            })
+            .collect();
+        words.join(" ")
+    };
+    dump.lines().map(|text| line(text) + "\n").collect()
+}
+
+/// A score in the fewest digits. Only older servers tell -0 from 0.
+pub(crate) fn shown(score: f64) -> String {
+    (score + 0.0).to_string()
+}
+
+fn flat(reply: &Reply) -> Vec<Vec<u8>> {
+    reply.as_array().unwrap().iter().map(|item| item.as_bytes().unwrap().to_vec()).collect()
+}
+
+pub(crate) fn reply(answer: Result<Value, RedisError>) -> Reply {
+    let error = |code: Option<&str>, detail: Option<&str>| {
+        Reply::Error(ScriptError::parse(&format!("{} {}", code.unwrap_or("ERR"), detail.unwrap_or_default())))
+    };
+    match answer {
+        Ok(Value::Nil) => Reply::Nil,
+        Ok(Value::Int(value)) => Reply::Int(value),
+        Ok(Value::BulkString(bytes)) => Reply::Bulk(bytes.into()),
+        Ok(Value::SimpleString(text)) => Reply::Status(text),
+        Ok(Value::Okay) => Reply::Status("OK".into()),
+        Ok(Value::Array(items)) => Reply::Array(items.into_iter().map(|item| reply(Ok(item))).collect()),
+        Ok(Value::ServerError(failure)) => error(Some(failure.code()), failure.details()),
+        Ok(other) => panic!("unexpected reply {other:?}"),
+        Err(failure) => error(failure.code(), failure.detail()),
+    }
 }
