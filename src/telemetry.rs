@@ -9,6 +9,7 @@
 
 pub mod logs;
 pub mod metrics;
+pub mod records;
 
 pub use logs::{LogsError, init, set_level};
 pub use metrics::Metrics;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::feed;
+use super::feed::{self, LogKeeper};
 use super::gateway::AppGateway;
 use super::host::Host;
 use super::metered::Metered;
@@ -50,6 +50,8 @@ pub(super) struct Opened {
     pub(super) vault: Arc<Vault>,
     pub(super) replica: ReplicaId,
     pub(super) feed_writer: Option<FeedWriter>,
+    /// Brings log records to the feed, in a gateway.
+    pub(super) logs: Option<LogKeeper>,
 }
 
 impl Opened {
@@ -67,17 +69,17 @@ impl Opened {
         };
         let replica = ReplicaId::new(&uuid::Uuid::now_v7().simple().to_string())?;
         let mut store = Store::new(scripts, keys.clone(), &config.selection);
-        let mut feed_writer = None;
+        let (mut feed_writer, mut logs) = (None, None);
         if let Some(metrics) = metrics {
-            let (feed, writer) = feed::open(config, &keys, &replica, clock, metrics)?;
-            store = store.noting(feed);
-            feed_writer = writer;
+            let open = feed::open(config, &keys, &replica, clock, metrics)?;
+            store = store.noting(open.feed);
+            (feed_writer, logs) = (open.writer, Some(open.logs));
         }
         store.rehearse().await?;
         // An embedded store's directory is locked from here on, so that a new key file is made once.
         let vault = Arc::new(Vault::from_config(&config.store)?);
         let directory = Directory::new(store.clone(), Arc::clone(&vault), clock.clone());
-        Ok(Self { host, store, directory, vault, replica, feed_writer })
+        Ok(Self { host, store, directory, vault, replica, feed_writer, logs })
     }
 }
 
@@ -102,11 +104,14 @@ struct Workers {
     settlements: SettlementWorker,
     /// A feed within the process needs none.
     feed: Option<FeedWriter>,
+    logs: Option<LogKeeper>,
 }
 
 /// What runs beside the listeners.
 pub(super) struct Background {
     settlements: TaskTracker,
+    logs: TaskTracker,
+    stop_logs: CancellationToken,
     feed: TaskTracker,
     stop_feed: CancellationToken,
 }
@@ -192,7 +197,11 @@ impl Application {
             store,
             settings,
             lease_ttl: config.store.lease_ttl,
-            workers: Mutex::new(Some(Workers { settlements: worker, feed: opened.feed_writer })),
+            workers: Mutex::new(Some(Workers {
+                settlements: worker,
+                feed: opened.feed_writer,
+                logs: opened.logs,
+            })),
         })
     }
 
@@ -215,16 +224,20 @@ impl Application {
     /// Begins the background work, once the store has answered; it shows others when `drain` begins.
     pub(super) async fn start(&self, drain: &Drain) -> anyhow::Result<Background> {
         self.catalogue.models().await.context("the store does not answer")?;
-        let (settlements, feed) = (TaskTracker::new(), TaskTracker::new());
-        let stop_feed = CancellationToken::new();
+        let (settlements, logs, feed) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
+        let (stop_logs, stop_feed) = (CancellationToken::new(), CancellationToken::new());
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(workers) = workers {
             settlements.spawn(workers.settlements.run());
             if let Some(writer) = workers.feed {
                 feed.spawn(writer.run(stop_feed.clone()));
             }
+            if let Some(keeper) = workers.logs {
+                logs.spawn(keeper.run(stop_logs.clone()));
+            }
         }
         settlements.close();
+        logs.close();
         feed.close();
         self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
         self.tasks.spawn(self.presence.clone().run(drain.clone(), self.stop.clone()));
@@ -237,7 +250,7 @@ impl Application {
             self.tokens.clone(),
             self.stop.clone(),
         ));
-        Ok(Background { settlements, feed, stop_feed })
+        Ok(Background { settlements, logs, stop_logs, feed, stop_feed })
     }
 }
 
@@ -256,6 +269,8 @@ impl Background {
             tracing::warn!("the last settlements were not written; their leases lapse by themselves");
         }
         // Leaving and settling are noted, too.
+        self.stop_logs.cancel();
+        patiently(self.logs.wait(), drain).await;
         self.stop_feed.cancel();
         if !patiently(self.feed.wait(), drain).await {
             tracing::warn!("the last events and log records were not written to the feed");

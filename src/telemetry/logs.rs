@@ -1,11 +1,14 @@
-//! The log subscriber: text or JSON lines on standard error, filtered by level.
+//! The log subscriber: text or JSON lines on standard error, filtered by level, and the same as
+//! [`records`](super::records).
 
 use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
+use super::records::Records;
 use crate::config::{LogFormat, TelemetryConfig};
 
 /// Why logging could not be set up.
@@ -58,12 +61,12 @@ where
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_filter_reloading();
             let handle = builder.reload_handle();
-            (Box::new(builder.finish()), Box::new(move |filter| Ok(handle.reload(filter)?)))
+            (Box::new(builder.finish().with(Records)), Box::new(move |filter| Ok(handle.reload(filter)?)))
         }
         LogFormat::Text => {
             let builder = builder.with_ansi(false).with_filter_reloading();
             let handle = builder.reload_handle();
-            (Box::new(builder.finish()), Box::new(move |filter| Ok(handle.reload(filter)?)))
+            (Box::new(builder.finish().with(Records)), Box::new(move |filter| Ok(handle.reload(filter)?)))
         }
     })
 }

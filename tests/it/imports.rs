@@ -115,6 +115,7 @@ fn the_reader_sees_every_form() {
         "const S: &str = r#\"crate::server::x\"#;",
         "use crate::sse::server;",
         "use super::server;",
+        "fn f<'a>() -> impl Send + use<'a> { loop {} }",
         "#[cfg(test)]\nmod tests {\n    use crate::server::Router;\n}",
     ] {
         assert_eq!(faults("sse/decoder.rs", text), Vec::<String>::new(), "{text}");
@@ -166,7 +167,8 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        if tokens[at] == "use" {
+        let captures = tokens.get(at + 1).is_some_and(|token| token == "<");
+        if tokens[at] == "use" && !captures {
             at = tree(&tokens, at + 1, &[], &mut found);
         } else if is_ident(&tokens[at]) {
             let mut path = vec![tokens[at].clone()];
@@ -197,7 +199,7 @@ fn tree(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Vec<Vec
                 at += 1;
                 while tokens.get(at).is_some_and(|token| token != "}") {
                     at = tree(tokens, at, &path, found);
-                    if tokens.get(at).is_some_and(|token| token == ",") {
+                    if tokens.get(at).is_some_and(|token| token != "}") {
                         at += 1;
                     }
                 }

@@ -1,6 +1,6 @@
 //! Two gateways on one Redis, one of which ends: by `kill -9`, and by SIGTERM behind a balancer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use antigravity_proxy::clock::Clock;
@@ -162,4 +162,39 @@ async fn a_terminated_replica_breaks_nothing_behind_a_balancer() {
     }
     assert_whole(going_on).await;
     assert_all_admit(&site, &mut ledger, &other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_records_of_all_replicas_are_in_one_feed() {
+    let site = Site::start(1).await;
+    let (one, two) = (site.home().env("LOG_LEVEL", "debug"), site.home().env("LOG_LEVEL", "debug"));
+    let (mut first, mut second) = (one.start().await, two.start().await);
+    assert_eq!(first.ask(BRISK).await.status, 200);
+    assert_eq!(second.ask(BRISK).await.status, 200);
+    for gateway in [&mut first, &mut second] {
+        gateway.terminate().await;
+        gateway.ended(SOON).await;
+    }
+    let mut ledger = Ledger::new(&site.redis);
+    let key = ledger.key("feed:logs");
+    let kept: redis::streams::StreamRangeReply =
+        redis::cmd("XRANGE").arg(key).arg("-").arg("+").query(ledger.connection()).unwrap();
+    let mut messages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for entry in &kept.ids {
+        let mut texts =
+            entry.map.values().filter_map(|value| redis::from_redis_value_ref::<String>(value).ok());
+        let record: serde_json::Value = texts.find_map(|text| serde_json::from_str(&text).ok()).unwrap();
+        assert!(record["time"].as_i64().unwrap() > 0 && record["target"].is_string(), "{record}");
+        let replica = record["replica"].as_str().unwrap().to_owned();
+        messages.entry(replica).or_default().insert(record["message"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(messages.len(), 2, "two replicas: {messages:?}");
+    let (first, second) = (first.log.text(), second.log.text());
+    for said in messages.values() {
+        let everything = |text: &str| said.iter().all(|message| text.contains(message.as_str()));
+        assert!(
+            !said.is_empty() && (everything(&first) || everything(&second)),
+            "{said:?}\n{first}\n{second}"
+        );
+    }
 }
