@@ -21,7 +21,7 @@ mod recorder;
 mod rules;
 mod scenario;
 mod signature;
-mod validate;
+pub mod validate;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

@@ -275,6 +275,11 @@ impl<'a> Reader<'a> {
 
     /// An object: `field` is called with each key in order and must consume the value.
     pub fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Read<()>) -> Read<()> {
+        self.members(|r, key| field(r, &key))
+    }
+
+    /// As [`Reader::object`], with keys that may be kept.
+    pub fn members(&mut self, mut field: impl FnMut(&mut Self, Cow<'a, str>) -> Read<()>) -> Read<()> {
         self.expect(Kind::Object, "an object")?;
         self.open()?;
         self.blanks();
@@ -285,7 +290,7 @@ impl<'a> Reader<'a> {
         loop {
             let key = self.key()?;
             self.path.push(Segment::Key(key.clone()));
-            field(self, &key)?;
+            field(self, key)?;
             self.path.pop();
             if !self.comma(b'}', "expected `,` or `}`")? {
                 return Ok(());

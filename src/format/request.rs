@@ -119,7 +119,7 @@ pub fn convert(
     tools: &ToolCache,
 ) -> Result<Converted, RequestError> {
     let declared = match &request.tools {
-        Some(list) => tools.declared(list, target.family())?,
+        Some(list) => tools.declared(list, target.family()),
         None => Arc::default(),
     };
     let calls = request.messages.iter().flat_map(Message::blocks).filter_map(|block| match block {

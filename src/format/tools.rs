@@ -8,10 +8,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use crate::anthropic::request::{RequestError, Tool, Tools};
+use crate::anthropic::request::{Tool, Tools};
 use crate::google::model::Family;
 
 use super::request::write_string;
@@ -84,7 +83,7 @@ pub struct Declared {
 
 impl Declared {
     /// Converts `tools`; every name gets its own clean form.
-    pub(super) fn new(tools: &Tools<'_>) -> Result<Self, RequestError> {
+    pub(super) fn new(tools: &Tools<'_>) -> Self {
         let mut declared = Self::default();
         let mut kept: Vec<(Cow<'_, str>, &Tool<'_>)> = Vec::with_capacity(tools.list.len());
         let mut schemas = Vec::with_capacity(tools.list.len());
@@ -94,7 +93,9 @@ impl Declared {
                 continue;
             }
             let name = tool.name.clone().unwrap_or_else(|| format!("tool-{index}").into());
-            schemas.push(read_schema(tool, index)?);
+            schemas.push(
+                tool.schema.as_ref().map_or_else(schema::placeholder, |json| schema::convert(json.raw())),
+            );
             kept.push((name, tool));
         }
         // Names that need no change keep it, whatever the others turn into.
@@ -119,7 +120,7 @@ impl Declared {
             used.push(clean);
         }
         if kept.is_empty() {
-            return Ok(declared);
+            return declared;
         }
         let out = &mut declared.json;
         out.extend_from_slice(b"[{\"functionDeclarations\":[");
@@ -132,19 +133,11 @@ impl Declared {
             out.extend_from_slice(b",\"description\":\"");
             out.extend_from_slice(tool.description.as_ref().map_or("", |text| text.raw()).as_bytes());
             out.extend_from_slice(b"\",\"parameters\":");
-            out.extend_from_slice(schema.to_string().as_bytes());
+            out.extend_from_slice(schema);
             out.push(b'}');
         }
         out.extend_from_slice(b"]}]");
-        Ok(declared)
-    }
-}
-
-fn read_schema(tool: &Tool<'_>, index: usize) -> Result<Value, RequestError> {
-    let Some(json) = &tool.schema else { return Ok(schema::placeholder()) };
-    match serde_json::from_str::<Value>(json.raw()) {
-        Ok(value) => Ok(schema::convert(&value)),
-        Err(_) => Err(RequestError::new(format!("tools.{index}.input_schema: not a usable JSON schema"))),
+        declared
     }
 }
 
@@ -234,17 +227,17 @@ impl ToolCache {
     }
 
     /// The converted form of `tools`, converted now if it is not known yet.
-    pub(super) fn declared(&self, tools: &Tools<'_>, family: Family) -> Result<Arc<Declared>, RequestError> {
+    pub(super) fn declared(&self, tools: &Tools<'_>, family: Family) -> Arc<Declared> {
         let raw = tools.raw.raw();
         if raw.len() > MAX_CACHED_BYTES || self.capacity == 0 {
-            return Declared::new(tools).map(Arc::new);
+            return Arc::new(Declared::new(tools));
         }
         let key = xxh3_128_with_seed(raw.as_bytes(), family as u64);
         if let Some(found) = self.find(key, raw) {
-            return Ok(found);
+            return found;
         }
         // Converted outside of the lock: two requests may do the same work once, none waits for another.
-        let declared = Arc::new(Declared::new(tools)?);
+        let declared = Arc::new(Declared::new(tools));
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.uses += 1;
         let used = entries.uses;
@@ -255,7 +248,7 @@ impl ToolCache {
             }
         }
         entries.kept.insert(key, Kept { raw: raw.into(), declared: Arc::clone(&declared), used });
-        Ok(declared)
+        declared
     }
 
     fn find(&self, key: u128, raw: &str) -> Option<Arc<Declared>> {

@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 
 use super::model::Model;
 
+pub use tools::parameters;
+
 pub(super) use headers::{code_assist as code_assist_headers, generate as generate_headers};
 
 /// Why a request was refused.

@@ -1,11 +1,23 @@
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{MAX_NODES, convert};
+use super::MAX_NODES;
+
+mod property;
+
+fn convert(schema: &Value) -> Value {
+    serde_json::from_slice(&super::convert(&schema.to_string())).unwrap()
+}
 
 /// Converts `schema` as the property `p` of a tool.
 fn property(schema: &Value) -> Value {
     convert(&json!({"type": "object", "properties": {"p": schema}}))["properties"]["p"].clone()
+}
+
+/// An object without properties of its own, described so.
+fn empty(description: &str) -> Value {
+    json!({"type": "OBJECT", "description": description,
+        "properties": {"reason": {"type": "STRING", "description": "Reason for calling this tool"}}, "required": ["reason"]})
 }
 
 #[test]
@@ -14,36 +26,110 @@ fn one_keyword_each() {
         (json!(true), json!({"type": "STRING"})),
         (json!({}), json!({"type": "STRING"})),
         (json!({"enum": [1, 2]}), json!({"type": "INTEGER", "description": "Allowed: 1, 2"})),
+        (json!({"const": 1.5}), json!({"type": "NUMBER", "description": "Allowed: 1.5"})),
         (json!({"enum": ["a", ""]}), json!({"type": "STRING", "description": "Allowed: a, ", "enum": ["a"]})),
+        (
+            json!({"enum": ["a", null]}),
+            json!({"type": "STRING", "description": "nullable (Allowed: a, null)", "enum": ["a"]}),
+        ),
         (json!({"const": "x"}), json!({"type": "STRING", "enum": ["x"]})),
+        (json!({"const": {"k": [1, null]}}), json!({"type": "STRING", "enum": ["{\"k\":[1,null]}"]})),
         (json!({"items": {"type": "number"}}), json!({"type": "ARRAY", "items": {"type": "NUMBER"}})),
         (json!({"type": "array"}), json!({"type": "ARRAY", "items": {"type": "STRING"}})),
+        (json!({"type": "array", "items": true}), json!({"type": "ARRAY", "items": {"type": "STRING"}})),
+        (
+            json!({"prefixItems": [{"type": "string"}, {"type": "number"}], "items": false}),
+            json!({"type": "ARRAY", "items": {"type": "STRING", "description": "Accepts: string | number"}}),
+        ),
         (json!({"type": "any"}), json!({"type": "STRING"})),
-        (json!({"type": "null"}), json!({"type": "STRING"})),
+        (json!({"type": "null"}), json!({"type": "STRING", "description": "nullable"})),
         (
             json!({"type": ["integer", "string", "null"]}),
             json!({"type": "INTEGER", "description": "Accepts: integer | string (nullable)"}),
         ),
         (
+            json!({"type": "integer", "exclusiveMinimum": 0, "maximum": 9, "default": 3, "title": "T", "examples": [1]}),
+            json!({"type": "INTEGER", "description": "maximum: 9 (exclusiveMinimum: 0)"}),
+        ),
+        (json!({"minimum": 1}), json!({"type": "NUMBER", "description": "minimum: 1"})),
+        (json!({"pattern": "^a"}), json!({"type": "STRING", "description": "pattern: ^a"})),
+        (
+            json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true}),
+            json!({"type": "ARRAY", "description": "uniqueItems: true", "items": {"type": "STRING"}}),
+        ),
+        (
+            json!({"type": "string", "description": "a \"b\" \u{e9}", "minLength": 1}),
+            json!({"type": "STRING", "description": "a \"b\" \u{e9} (minLength: 1)"}),
+        ),
+    ] {
+        assert_eq!(property(&schema), want, "{schema}");
+    }
+}
+
+#[test]
+fn objects_that_are_maps_say_so() {
+    for (schema, want) in [
+        (
+            json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            empty("Other properties: string"),
+        ),
+        (
+            json!({"additionalProperties": {"anyOf": [{}]}, "propertyNames": {"enum": ["a", "b"]}}),
+            empty("Other properties: any (Property names: a, b)"),
+        ),
+        (
+            json!({"type": "object", "patternProperties": {"^x-": {"type": "integer"}}, "additionalProperties": false}),
+            empty("No extra properties allowed (Properties matching ^x-: integer)"),
+        ),
+        (
+            json!({"type": "object", "propertyNames": {"pattern": "^[a-z]+$"}, "additionalProperties": true}),
+            empty("Property names match ^[a-z]+$"),
+        ),
+    ] {
+        assert_eq!(property(&schema), want, "{schema}");
+    }
+}
+
+#[test]
+fn unions_lose_no_property() {
+    let options = json!({"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"], "oneOf": [
+        {"properties": {"kind": {"const": "file"}, "path": {"type": "string"}, "size": {"type": "integer"}},
+         "required": ["kind", "path"]},
+        {"properties": {"kind": {"const": "url"}, "url": {"type": "string"}, "size": {"type": "integer"}},
+         "required": ["kind", "url"]},
+    ]});
+    let want = json!({"type": "OBJECT", "description": "One of: kind, path, size | kind, url, size", "properties": {
+        "id": {"type": "STRING"},
+        "kind": {"type": "STRING", "description": "Allowed: file, url", "enum": ["file", "url"]},
+        "path": {"type": "STRING"}, "size": {"type": "INTEGER"}, "url": {"type": "STRING"}},
+        "required": ["id", "kind"]});
+    assert_eq!(convert(&options), want);
+
+    for (schema, want) in [
+        (
             json!({"anyOf": [{"const": "a"}, {"enum": ["b", "c"]}]}),
             json!({"type": "STRING", "description": "Allowed: a, b, c", "enum": ["a", "b", "c"]}),
         ),
         (
-            json!({"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": {}}),
-            json!({"type": "OBJECT", "properties": {"reason": {"type": "STRING", "description": "Reason for calling this tool"}}, "required": ["reason"]}),
+            json!({"oneOf": [{"const": "a", "description": "first"}, {"const": "b", "description": "second"}]}),
+            json!({"type": "STRING", "description": "a: first; b: second (Allowed: a, b)", "enum": ["a", "b"]}),
         ),
         (
-            json!({"type": "integer", "exclusiveMinimum": 0, "maximum": 9, "default": 3}),
-            json!({"type": "INTEGER", "description": "maximum: 9"}),
+            json!({"anyOf": [{"type": "string"}, {"type": "string", "format": "uri"}]}),
+            json!({"type": "STRING"}),
+        ),
+        (
+            json!({"description": "d", "anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "null"}]}),
+            json!({"type": "ARRAY", "description": "d (nullable)", "items": {"type": "INTEGER"}}),
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string"}},
+                   "if": {"properties": {"a": {"const": "x"}}}, "then": {"properties": {"b": {"type": "integer"}}, "required": ["b"]}}),
+            json!({"type": "OBJECT", "properties": {"a": {"type": "STRING"}, "b": {"type": "INTEGER"}}}),
         ),
         (
             json!({"allOf": [{"allOf": [{"type": "object", "properties": {"k": {"type": "string"}}, "required": ["k"]}]}]}),
             json!({"type": "OBJECT", "properties": {"k": {"type": "STRING"}}, "required": ["k"]}),
-        ),
-        (
-            json!({"$ref": "https://elsewhere/Name"}),
-            json!({"type": "OBJECT", "description": "See: Name",
-            "properties": {"reason": {"type": "STRING", "description": "Reason for calling this tool"}}, "required": ["reason"]}),
         ),
     ] {
         assert_eq!(property(&schema), want, "{schema}");
@@ -63,8 +149,44 @@ fn roots_are_always_objects() {
     ] {
         assert_eq!(convert(&root), placeholder, "{root}");
     }
-    let union = json!({"anyOf": [{"properties": {"a": {"type": "string"}}}, {"type": "null"}]});
-    assert_eq!(convert(&union), json!({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}));
+    assert_eq!(super::convert("{\"no\": json"), super::placeholder());
+    let a = json!({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}});
+    for root in [
+        json!({"anyOf": [{"properties": {"a": {"type": "string"}}}, {"type": "null"}]}),
+        json!({"allOf": [{"properties": {"a": {"type": "string"}}}]}),
+        json!({"$ref": "#/definitions/A", "definitions": {"A": {"type": "object", "properties": {"a": {"type": "string"}}}}}),
+        json!({"type": ["object", "null"], "properties": {"a": {"type": "string"}}}),
+    ] {
+        assert_eq!(convert(&root), a, "{root}");
+    }
+}
+
+#[test]
+fn references_are_found() {
+    let root = |reference: &str| {
+        json!({"type": "object", "properties": {"p": {"$ref": reference, "description": "site"}},
+            "$defs": {"a/b~c d": {"type": "integer", "description": "own"}, "G": {"$defs": {"H": {"type": "boolean"}}},
+                      "L": {"anyOf": [{"type": "number"}]}}})
+    };
+    for (reference, want) in [
+        ("#/$defs/a~1b~0c%20d", json!({"type": "INTEGER", "description": "site"})),
+        ("#/$defs/G/$defs/H", json!({"type": "BOOLEAN", "description": "site"})),
+        ("#/$defs/L/anyOf/0", json!({"type": "NUMBER", "description": "site"})),
+        ("#/$defs/none", empty("site (See: none)")),
+        ("https://elsewhere/Name", empty("site (See: Name)")),
+        ("#anchor", empty("site (See: #anchor)")),
+    ] {
+        assert_eq!(convert(&root(reference))["properties"]["p"], want, "{reference}");
+    }
+    // One definition used by two siblings, and by the option of a union that loses, is no cycle.
+    let shared = json!({"type": "object", "properties": {
+        "p": {"anyOf": [{"$ref": "#/$defs/S"}, {"type": "object", "properties": {"a": {"$ref": "#/$defs/S"}, "b": {"$ref": "#/$defs/S"}}}]}},
+        "$defs": {"S": {"type": "integer"}}});
+    let p = &convert(&shared)["properties"]["p"];
+    assert_eq!(
+        (&p["properties"]["a"]["type"], &p["properties"]["b"]["type"]),
+        (&json!("INTEGER"), &json!("INTEGER"))
+    );
 }
 
 #[test]
@@ -77,7 +199,7 @@ fn references_end() {
     assert_eq!(convert(&json!({"$ref": "#"}))["type"], "OBJECT");
 
     // Each definition uses the next one four times: inlined without a limit this has a million nodes.
-    let mut definitions = serde_json::Map::new();
+    let mut definitions = Map::new();
     for level in 0..10 {
         let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});
         let inner = json!({"type": "object", "properties": {"a": next, "b": next, "c": next, "d": next}});
@@ -88,83 +210,26 @@ fn references_end() {
     assert!(convert(&wide).to_string().len() < MAX_NODES * 200);
 }
 
-fn schema() -> impl Strategy<Value = Value> {
-    let kind = prop_oneof![
-        prop::sample::select(vec![
-            "string", "integer", "number", "boolean", "array", "object", "null", "any"
-        ])
-        .prop_map(Value::from),
-        Just(json!(["string", "null"])),
-        Just(json!(["object", "array"])),
-        Just(json!(5)),
-    ];
-    let leaf = prop_oneof![
-        kind.clone().prop_map(|kind| json!({"type": kind, "minLength": 1, "pattern": "a(b)"})),
-        Just(json!({"const": 1})),
-        Just(json!({"enum": ["a", "b", null, 3]})),
-        Just(json!({"$ref": "#/$defs/D", "description": "site"})),
-        Just(json!(true)),
-        Just(json!({"description": "d (x)", "title": "t", "additionalProperties": false})),
-    ];
-    leaf.prop_recursive(4, 40, 4, move |inner| {
-        let list = prop::collection::vec(inner.clone(), 0..4);
-        let properties = prop::collection::vec(("[a-d]|type|required", inner.clone()), 0..4);
-        prop_oneof![
-            (list.clone(), prop::sample::select(vec!["anyOf", "oneOf", "allOf", "items", "prefixItems", "enum"]))
-                .prop_map(|(list, key)| json!({key: list, "description": "x"})),
-            (properties, kind.clone()).prop_map(|(properties, kind)| {
-                let names: Vec<Value> = properties.iter().map(|(name, _)| name.as_str().into()).collect();
-                let map: serde_json::Map<String, Value> = properties.into_iter().collect();
-                json!({"properties": map, "required": names, "type": if names.is_empty() { kind } else { "object".into() }})
-            }),
-            inner.prop_map(|items| json!({"type": "array", "items": items, "minItems": 2})),
-        ]
-    })
-}
-
-/// Only what the upstream's schema type has.
-fn check(node: &Value) {
-    let node = node.as_object().unwrap();
-    let kind = node["type"].as_str().unwrap();
-    assert!(["STRING", "INTEGER", "NUMBER", "BOOLEAN", "ARRAY", "OBJECT"].contains(&kind), "{kind}");
-    for (key, value) in node {
-        match key.as_str() {
-            "type" => {}
-            "description" => assert!(value.is_string()),
-            "properties" => {
-                assert_eq!(kind, "OBJECT");
-                value.as_object().unwrap().values().for_each(check);
-            }
-            "required" => {
-                let names = value.as_array().unwrap();
-                assert!(!names.is_empty());
-                assert!(names.iter().all(|name| node["properties"].get(name.as_str().unwrap()).is_some()));
-            }
-            "items" => {
-                assert_eq!(kind, "ARRAY");
-                check(value);
-            }
-            "enum" => assert!(kind == "STRING" && value.as_array().unwrap().iter().all(Value::is_string)),
-            other => panic!("{other}"),
-        }
+/// As deep as the reader of requests lets through; the stack of a test is smaller than that of a worker.
+#[test]
+fn depth_is_bounded() {
+    for (before, inner, after) in [
+        (r#"{"anyOf":["#, r#"{"type":"string"}"#, "]}"),
+        (r#"{"allOf":["#, r#"{"type":"string"}"#, "]}"),
+        (r#"{"type":"array","items":"#, r#"{"type":"string"}"#, "}"),
+        (r#"{"type":"array","items":["#, r#"{"type":"string"}"#, "]}"),
+        (r#"{"properties":{"p":"#, r##"{"$ref":"#"}"##, "}}"),
+        (r#"{"then":"#, r##"{"$ref":"#"}"##, "}"),
+    ] {
+        let levels = 120 / before.matches(['{', '[']).count();
+        let schema = [&before.repeat(levels), inner, &after.repeat(levels)].concat();
+        let once = super::convert(&format!(r#"{{"type":"object","properties":{{"p":{schema}}}}}"#));
+        let once: Value = serde_json::from_slice(&once).unwrap();
+        assert_eq!(convert(&once), once);
     }
-    assert_eq!(kind == "OBJECT", node.contains_key("properties"));
-    assert_eq!(kind == "ARRAY", node.contains_key("items"));
-}
-
-proptest! {
-    #[test]
-    fn results_are_plain_stable_and_keep_the_properties(
-        properties in prop::collection::vec(("[a-z]{1,4}", schema()), 1..5),
-        definition in schema(),
-    ) {
-        let map: serde_json::Map<String, Value> = properties.into_iter().collect();
-        let root = json!({"type": "object", "properties": map, "$defs": {"D": definition}});
-        let once = convert(&root);
-        check(&once);
-        let names = |schema: &Value| schema["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-        prop_assert_eq!(names(&once), names(&root));
-        prop_assert_eq!(once.to_string(), convert(&root).to_string());
-        prop_assert_eq!(convert(&once).to_string(), once.to_string());
-    }
+    let definitions: Map<String, Value> = (0..300)
+        .map(|n| (format!("d{n}"), json!({"allOf": [{"$ref": format!("#/$defs/d{}", n + 1)}]})))
+        .collect();
+    let chain = json!({"properties": {"p": {"$ref": "#/$defs/d0"}}, "$defs": definitions});
+    assert_eq!(convert(&chain)["properties"]["p"]["type"], "STRING");
 }

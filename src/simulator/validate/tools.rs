@@ -16,11 +16,7 @@ pub(super) fn declarations<'a>(node: &Node<'a>) -> Result<Vec<&'a str>, Refusal>
                 return field.refuse(format!("Duplicate function declaration found: {name}"));
             }
             names.push(name);
-            let parameters = declaration.known("parameters")?;
-            schema(&parameters)?;
-            if parameters.value["type"] != "OBJECT" {
-                return parameters.refuse("parameters must be of type OBJECT");
-            }
+            object_schema(&declaration.known("parameters")?)?;
         }
     }
     Ok(names)
@@ -55,6 +51,16 @@ pub(super) fn config(node: &Node<'_>, declared: Option<&[&str]>) -> Check {
         }
     }
     Ok(())
+}
+
+/// Checks the `parameters` of a function declaration alone.
+pub fn parameters(parameters: &serde_json::Value) -> Check {
+    object_schema(&Node { value: parameters, path: "parameters".to_owned() })
+}
+
+fn object_schema(node: &Node<'_>) -> Check {
+    schema(node)?;
+    if node.value["type"] == "OBJECT" { Ok(()) } else { node.refuse("parameters must be of type OBJECT") }
 }
 
 fn schema(node: &Node<'_>) -> Check {
