@@ -260,9 +260,7 @@ impl Call<'_> {
         let text = match self.method {
             Method::Stream => return self.stream(action, exchange),
             Method::Generate => self.whole(action),
-            Method::Count => {
-                serde_json::json!({"totalTokens": tokens(self.prompt().len())}).to_string()
-            }
+            Method::Count => serde_json::json!({"totalTokens": tokens(self.prompt().len())}).to_string(),
             Method::LoadCodeAssist => ledger.code_assist(self.account).to_string(),
             Method::OnboardUser => ledger.onboard(self.account).to_string(),
             Method::FetchModels => ledger.models(self.account).to_string(),
