@@ -5,6 +5,7 @@
 //! client is told. Once an event has reached the client nothing is retried.
 
 mod attempt;
+mod count;
 pub mod error;
 mod live;
 pub mod policy;
@@ -29,7 +30,6 @@ use crate::account::catalogue::{Catalogue, Model};
 use crate::account::pool::{Grant, Pool, StoreError};
 use crate::account::settlement::{Asker, Settlements};
 use crate::account::survey::Survey;
-use crate::anthropic::request::MessagesRequest;
 use crate::auth::tokens::AccessToken;
 use crate::clock::Clock;
 use crate::cloudcode::{Client, Failure, FailureClass};
@@ -120,6 +120,7 @@ pub struct Dispatcher {
     waiters: Arc<Semaphore>,
     /// Room for signatures that wait for the store, in bytes.
     room: Arc<Semaphore>,
+    counts: Arc<count::Counts>,
 }
 
 impl Dispatcher {
@@ -129,7 +130,7 @@ impl Dispatcher {
         let settings = parts.settings.load_full();
         let waiters = Arc::new(Semaphore::new(settings.dispatch.max_waiters));
         let room = Arc::new(Semaphore::new(signatures::WAITING_BYTES));
-        Self { parts: Arc::new(parts), settings, waiters, room }
+        Self { parts: Arc::new(parts), settings, waiters, room, counts: Arc::default() }
     }
 
     /// A clone for one request: from here to its end it sees one set of settings.
@@ -143,10 +144,10 @@ impl Dispatcher {
         run::messages(self.for_request(), incoming).await
     }
 
-    /// A local estimate of the input tokens of a Messages request; see [`format::tokens`].
-    pub fn count_tokens(&self, body: &[u8]) -> Result<u64, DispatchError> {
-        let request = MessagesRequest::parse(body).map_err(DispatchError::Request)?;
-        Ok(format::tokens::estimate(&request))
+    /// The input tokens of a Messages request, never 0: the upstream's number, else the estimate of
+    /// [`format::tokens`]. Takes no part in the choice of accounts.
+    pub async fn count_tokens(&self, incoming: &Incoming) -> Result<u64, DispatchError> {
+        count::count(self.for_request(), incoming).await
     }
 
     /// The upstream model for a requested one. A pool whose models nobody has asked for yet is surveyed first.
@@ -221,6 +222,10 @@ impl Dispatcher {
 
     fn waiters(&self) -> &Semaphore {
         &self.waiters
+    }
+
+    fn counts(&self) -> &count::Counts {
+        &self.counts
     }
 
     fn account_count(&self) -> u32 {

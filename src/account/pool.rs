@@ -22,6 +22,8 @@ pub use crate::store::ops::admit::{Admission, Decision, Grant, WaitReason};
 
 /// Most held tokens that an admission names.
 const HELD_TOKENS_MAX: usize = 16;
+/// Accounts looked at together when one is only wanted for a look.
+const PEEKED: u32 = 100;
 /// Time over which those who are woken by the same event come back.
 const SPREAD: Duration = Duration::from_millis(500);
 
@@ -33,6 +35,17 @@ pub struct Pool {
     lease_ttl: Duration,
     signature_ttl: Duration,
     channel: Arc<str>,
+}
+
+/// Why no account could be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum PeekError {
+    /// The store failed or was away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The account has no token now.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 /// One attempt's question.
@@ -91,6 +104,32 @@ impl Pool {
             self.tokens.forget(&grant.account);
         }
         self.tokens.access_token(&request(grant, admitted)).await
+    }
+
+    /// The token of an account that could serve `model` now, without admitting anything: the pool is only read, so no
+    /// bucket, cursor, assignment or limit changes. Of the usable ones the account with a token at hand and the
+    /// fewest requests in flight is taken; `None` when none is usable.
+    pub async fn peek(&self, model: &str) -> Result<Option<AccessToken>, PeekError> {
+        let mut after = 0;
+        loop {
+            let page = self.store.list_accounts(after, PEEKED, &[model.to_owned()]).await?;
+            let usable = page.accounts.iter().filter(|one| {
+                one.enabled && one.invalid.is_none() && one.cooling.is_zero() && one.limits.is_empty()
+            });
+            if let Some(chosen) = usable.min_by_key(|one| (one.token_ttl.is_zero(), one.in_flight)) {
+                let request = TokenRequest {
+                    account: chosen.id.clone(),
+                    source: chosen.source,
+                    credential: chosen.credential,
+                    admitted: None,
+                };
+                return Ok(Some(self.tokens.access_token(&request).await?));
+            }
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(None),
+            }
+        }
     }
 
     /// A token newer than `refused`, which the upstream did not take.

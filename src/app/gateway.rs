@@ -53,15 +53,19 @@ pub struct AppGateway {
     pub(super) oauth_client: bool,
 }
 
+/// A request of the HTTP surface as dispatch takes it.
+fn received(incoming: Incoming) -> dispatch::Incoming {
+    dispatch::Incoming {
+        body: incoming.body,
+        client_key: Arc::from(incoming.client_key.0),
+        request_id: incoming.request_id.0,
+    }
+}
+
 impl Gateway for AppGateway {
     fn messages(&self, incoming: Incoming) -> BoxFuture<'_, Result<MessagesReply, ApiError>> {
         async move {
-            let request = dispatch::Incoming {
-                body: incoming.body,
-                client_key: Arc::from(incoming.client_key.0),
-                request_id: incoming.request_id.0,
-            };
-            match self.dispatcher.messages(request).await {
+            match self.dispatcher.messages(received(incoming)).await {
                 Ok(Reply::Message(body)) => Ok(MessagesReply::Message { body, headers: HeaderMap::new() }),
                 Ok(Reply::Stream(frames)) => Ok(MessagesReply::Stream(frames)),
                 Err(error) => Err(refusal(&error)),
@@ -71,7 +75,10 @@ impl Gateway for AppGateway {
     }
 
     fn count_tokens(&self, incoming: Incoming) -> BoxFuture<'_, Result<u64, ApiError>> {
-        async move { self.dispatcher.count_tokens(&incoming.body).map_err(|error| refusal(&error)) }.boxed()
+        async move {
+            self.dispatcher.count_tokens(&received(incoming)).await.map_err(|error| refusal(&error))
+        }
+        .boxed()
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, ApiError>> {

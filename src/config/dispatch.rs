@@ -29,6 +29,8 @@ pub struct DispatchConfig {
     pub max_waiters: usize,
     /// `fallbackEnabled` / `FALLBACK` / `--fallback`.
     pub fallback: bool,
+    /// `countTokens.source`: ask the upstream (`upstream`, default, true) or estimate (`local`, false).
+    pub count_upstream: bool,
 }
 
 impl Default for DispatchConfig {
@@ -45,6 +47,7 @@ impl Default for DispatchConfig {
             quota_exhausted_status: 429,
             max_waiters: 1000,
             fallback: false,
+            count_upstream: true,
         }
     }
 }
@@ -62,5 +65,8 @@ impl DispatchConfig {
         values.number("quotaExhaustedStatus", &mut self.quota_exhausted_status);
         values.number("maxWaiters", &mut self.max_waiters);
         values.flag("fallbackEnabled", &mut self.fallback);
+        if let Some(word) = values.text("countTokens.source") {
+            self.count_upstream = word == "upstream";
+        }
     }
 }

@@ -98,6 +98,7 @@ pub static SETTINGS: &[Setting] = &[
     set(Dispatch, "capacityBackoffTiersMs", Kind::Tiers(1_000, 300_000), "5000,10000,20000,30000,60000", "Pauses between those retries.").live(),
     set(Dispatch, "capacityBudgetMs", Kind::Millis(0, 600_000), "60000", "All those pauses of one request together.").live(),
     set(Dispatch, "quotaExhaustedStatus", Kind::IntChoice(&[429, 400]), "429", "Status when the quota of the pool is used up.").live(),
+    set(Dispatch, "countTokens.source", Kind::Choice(&["upstream", "local"]), "upstream", "Who answers `count_tokens`: the upstream, with the local estimate where it does not, or the estimate alone.").live(),
     set(Dispatch, "maxWaiters", Kind::Int(0, 1_000_000), "1000", "Requests of one gateway that may wait for the pool at once.").restart(),
     set(Dispatch, "fallbackEnabled", Kind::Bool, "false", "Whether another model answers when the asked one is exhausted.").env(&["FALLBACK"]).flag("--fallback").live(),
     set(Dispatch, "firstRetryDelayMs", Kind::Millis(0, 60_000), "1000", "Replaced by `retryBaseMs`.").reserved().live(),

@@ -118,6 +118,82 @@ pub fn convert(
     options: &Options,
     tools: &ToolCache,
 ) -> Result<Converted, RequestError> {
+    let Prepared { names, limits, rules, turns, changes } = prepare(request, target, known, options, tools)?;
+    let has_tools = !names.declared().json.is_empty();
+
+    let mut out = Vec::with_capacity(request.body_bytes + request.body_bytes / 16 + SPARE_BYTES);
+    out.extend_from_slice(b"{\"model\":");
+    write_string(&mut out, target.as_str());
+    out.extend_from_slice(b",\"request\":{\"contents\":[");
+    write_list(&mut out, &turns, |out, turn| write_turn(out, turn, target.family(), &names));
+    out.extend_from_slice(b"],");
+    write_system(&mut out, request, options, has_hint(&rules, &names));
+    if has_tools {
+        out.extend_from_slice(b"\"tools\":");
+        out.extend_from_slice(&names.declared().json);
+        out.push(b',');
+        write_tool_config(&mut out, request.tool_choice.as_ref(), target.family(), &names)?;
+    }
+    write_generation_config(&mut out, request, &limits);
+    out.push(b',');
+
+    let warnings = warnings(request, target.family(), names.declared(), &changes);
+    let body = UpstreamBody { head: out.into(), user_agent: options.user_agent_field.as_str().into() };
+    Ok(Converted { body, names: Arc::new(names), warnings })
+}
+
+/// The body of `countTokens` for the same conversation: the call takes `contents` alone, so system texts and tool
+/// declarations stand as texts at the front of the first turn. Signatures are not looked up; they hold no prompt text.
+pub fn count_body(
+    request: &MessagesRequest<'_>,
+    target: &ModelId,
+    options: &Options,
+    tools: &ToolCache,
+) -> Result<Bytes, RequestError> {
+    let known = KnownSignatures::default();
+    let Prepared { names, limits: _, rules, mut turns, changes: _ } =
+        prepare(request, target, &known, options, tools)?;
+    // The preamble and the hint are written as they are sent, so that the number is never too low.
+    let mut front = Vec::new();
+    let hint = has_hint(&rules, &names);
+    let mut system = Vec::new();
+    write_system(&mut system, request, options, hint);
+    for piece in [system.as_slice(), names.declared().json.as_slice()] {
+        // What was written is JSON, thus UTF-8.
+        let text = std::str::from_utf8(piece).unwrap_or_default();
+        if !text.is_empty() {
+            let escaped = serde_json::Value::from(text).to_string();
+            front.push(Part::Text(escaped[1..escaped.len() - 1].to_owned().into()));
+        }
+    }
+    if let Some(first) = turns.first_mut() {
+        first.parts.splice(0..0, front);
+    }
+    let mut out = Vec::with_capacity(request.body_bytes + request.body_bytes / 16 + SPARE_BYTES);
+    out.extend_from_slice(b"{\"request\":{\"model\":");
+    write_string(&mut out, &format!("models/{target}"));
+    out.extend_from_slice(b",\"contents\":[");
+    write_list(&mut out, &turns, |out, turn| write_turn(out, turn, target.family(), &names));
+    out.extend_from_slice(b"]}}");
+    Ok(out.into())
+}
+
+/// What both bodies are written from.
+struct Prepared<'r> {
+    names: ToolNames,
+    limits: Limits,
+    rules: Rules<'r>,
+    turns: Vec<Turn<'r>>,
+    changes: Changes,
+}
+
+fn prepare<'r>(
+    request: &'r MessagesRequest<'r>,
+    target: &ModelId,
+    known: &'r KnownSignatures,
+    options: &Options,
+    tools: &ToolCache,
+) -> Result<Prepared<'r>, RequestError> {
     let declared = match &request.tools {
         Some(list) => tools.declared(list, target.family()),
         None => Arc::default(),
@@ -135,28 +211,11 @@ pub fn convert(
         known,
     };
     let (turns, changes) = turns::build(request, &rules);
-    let has_tools = !names.declared().json.is_empty();
+    Ok(Prepared { names, limits, rules, turns, changes })
+}
 
-    let mut out = Vec::with_capacity(request.body_bytes + request.body_bytes / 16 + SPARE_BYTES);
-    out.extend_from_slice(b"{\"model\":");
-    write_string(&mut out, target.as_str());
-    out.extend_from_slice(b",\"request\":{\"contents\":[");
-    write_list(&mut out, &turns, |out, turn| write_turn(out, turn, target.family(), &names));
-    out.extend_from_slice(b"],");
-    let hint = target.family() == Family::Claude && rules.thinking && has_tools;
-    write_system(&mut out, request, options, hint);
-    if has_tools {
-        out.extend_from_slice(b"\"tools\":");
-        out.extend_from_slice(&names.declared().json);
-        out.push(b',');
-        write_tool_config(&mut out, request.tool_choice.as_ref(), target.family(), &names)?;
-    }
-    write_generation_config(&mut out, request, &limits);
-    out.push(b',');
-
-    let warnings = warnings(request, target.family(), names.declared(), &changes);
-    let body = UpstreamBody { head: out.into(), user_agent: options.user_agent_field.as_str().into() };
-    Ok(Converted { body, names: Arc::new(names), warnings })
+fn has_hint(rules: &Rules<'_>, names: &ToolNames) -> bool {
+    rules.family == Family::Claude && rules.thinking && !names.declared().json.is_empty()
 }
 
 fn warnings(

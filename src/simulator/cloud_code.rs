@@ -260,10 +260,7 @@ impl Call<'_> {
         let text = match self.method {
             Method::Stream => return self.stream(action, exchange),
             Method::Generate => self.whole(action),
-            Method::Count => {
-                let request = &self.body["request"];
-                serde_json::json!({"totalTokens": tokens(request.to_string().len())}).to_string()
-            }
+            Method::Count => serde_json::json!({"totalTokens": tokens(self.prompt().len())}).to_string(),
             Method::LoadCodeAssist => ledger.code_assist(self.account).to_string(),
             Method::OnboardUser => ledger.onboard(self.account).to_string(),
             Method::FetchModels => ledger.models(self.account).to_string(),
@@ -333,10 +330,16 @@ impl Call<'_> {
         Answer::new(said, &form, action, usage)
     }
 
-    fn usage(&self, request: &Value) -> Usage {
-        let prompt = [&request["systemInstruction"], &request["tools"], &request["contents"]]
+    /// What is counted, by both ways of counting: the same contents have the same size.
+    fn prompt(&self) -> String {
+        ["systemInstruction", "tools", "contents"]
             .iter()
-            .fold(self.model_id.to_owned(), |text, value| text + &value.to_string());
+            .filter_map(|name| self.body["request"].get(name))
+            .fold(self.model_id.to_owned(), |text, value| text + &value.to_string())
+    }
+
+    fn usage(&self, request: &Value) -> Usage {
+        let prompt = self.prompt();
         let session = request["sessionId"].as_str().unwrap_or_default().to_owned();
         let mut prefixes = self.stage.prefixes.lock().unwrap_or_else(PoisonError::into_inner);
         let earlier = prefixes.entry((self.account, session)).or_default();

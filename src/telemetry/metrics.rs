@@ -92,6 +92,8 @@ metrics! {
     dropped_blocks: IntCounter = "dropped_blocks_total";
     /// Tokens by model and direction: `input`, `output`, `cache_read`.
     tokens: IntCounterVec = "tokens_total" ["model", "direction"];
+    /// Answers of `count_tokens` by where the number came from: `upstream`, `cache`, `local`.
+    token_counts: IntCounterVec = "token_counts_total" ["source"];
     /// Store calls by script.
     store_calls: IntCounterVec = "store_calls_total" ["script"];
     /// Failed store calls by script.

@@ -106,6 +106,35 @@ def test_a_session_continued_turn_by_turn(workspace, model, simulator):
     assert model in generated(simulator, before)
 
 
+def signatures(call):
+    """The signatures in a request's conversation, without the placeholder for calls whose own is not known."""
+    parts = [part for turn in call["body"]["request"]["contents"] for part in turn["parts"]]
+    found = {part["thoughtSignature"] for part in parts if "thoughtSignature" in part}
+    return found - {"skip_thought_signature_validator"}
+
+
+@pytest.mark.parametrize("models", [[CLAUDE, GEMINI, CLAUDE], [GEMINI, CLAUDE, GEMINI]], ids="-".join)
+def test_the_model_changes_between_turns(workspace, models, simulator):
+    """The tool results of one model are read by the next, and nothing a model signed is missing when it comes back."""
+    asked = []
+    for turn, model in enumerate(models):
+        before = simulator.last_request()
+        prompt = f"Use the Bash tool to run `echo turn-{2 * turn}`"
+        flags = ["--continue"] if turn else []
+        output = workspace.claude("-p", prompt, "--model", model, "--allowedTools", "Bash", *STREAM_JSON, *flags)
+        check_turn(2 * turn, events(output))
+        calls = simulator.requests("GenerateContent", before)
+        # The client may ask another model for a title meanwhile; a loop asks with its tools.
+        asked.append([one for one in calls if one["body"]["model"] == model and "tools" in one["body"]["request"]])
+        assert len(asked[-1]) >= 2, "a call and an answer from its result"
+        conversation = json.dumps(asked[-1][-1]["body"]["request"]["contents"])
+        assert all(f"turn-{2 * earlier}" in conversation for earlier in range(turn + 1))
+    first = signatures(asked[0][-1])
+    assert first, "the first model signed what it said"
+    assert signatures(asked[1][0]).isdisjoint(first), "no model is shown another one's signatures"
+    assert all(first <= signatures(call) for call in asked[2])
+
+
 @pytest.mark.parametrize("model", [CLAUDE, GEMINI])
 def test_a_session_in_one_process(workspace, model, simulator):
     before = simulator.last_request()

@@ -7,6 +7,8 @@ mod cli;
 #[cfg(feature = "simulator")]
 mod concurrency;
 #[cfg(feature = "simulator")]
+mod count_tokens;
+#[cfg(feature = "simulator")]
 mod failover;
 #[cfg(feature = "simulator")]
 #[path = "../support/fault_proxy.rs"]

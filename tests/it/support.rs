@@ -104,6 +104,17 @@ impl TestGateway {
         page.accounts.iter().map(|account| account.in_flight).sum()
     }
 
+    /// What admission changes, per account: its bucket's level, health, failures, last use and limits.
+    pub(crate) async fn admission_state(&self) -> Vec<String> {
+        let models: Vec<_> = [THINKING, PLAIN, GEMINI].map(str::to_owned).into();
+        let page = self.running.store().list_accounts(0, 1000, &models).await.unwrap();
+        let state = |one: &antigravity_proxy::store::ops::listing::AccountView| {
+            let chosen = (one.tokens, one.health, one.failures, one.last_used_ms);
+            format!("{} {chosen:?} {:?} {:?} {:?}", one.email, one.limits, one.cooling, one.invalid)
+        };
+        page.accounts.iter().map(state).collect()
+    }
+
     /// Waits until no lease is left; also: nothing was refused as malformed.
     pub(crate) async fn settled(&self) {
         let settled = tokio::time::timeout(PATIENCE, async {
