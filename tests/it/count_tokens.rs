@@ -116,9 +116,9 @@ async fn whatever_the_upstream_says_there_is_an_estimate() {
 }
 
 #[tokio::test]
-async fn the_switch_and_a_pool_without_accounts_leave_the_estimate() {
+async fn the_switch_leaves_the_estimate_and_bad_requests_are_refused() {
     let local = TestGateway::start(Scenario::default().with_accounts(1), |config| {
-        config.dispatch.count_upstream = false
+        config.dispatch.count_upstream = false;
     })
     .await;
     assert!(count(&local, &ask(PLAIN, "hello", false)).await > 0);
