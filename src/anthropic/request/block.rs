@@ -5,6 +5,8 @@
 
 use crate::anthropic::json::{Json, JsonStr, Kind, Reader};
 
+use super::foreign::Foreign;
+use super::media::{Document, DocumentBody, FileRef, Image, MediaOrParts, Source, read_source};
 use super::{Read, arguments};
 
 /// A block of a type that the conversion understands.
@@ -36,47 +38,8 @@ pub enum Block<'a> {
     ToolUse(ToolUse<'a>),
     /// `tool_result`
     ToolResult(ToolResult<'a>),
-}
-
-/// Where media comes from.
-#[derive(Clone, Debug)]
-pub enum Source<'a> {
-    /// `base64`
-    Base64 {
-        /// MIME type.
-        media_type: JsonStr<'a>,
-        /// The data, not decoded.
-        data: JsonStr<'a>,
-    },
-    /// `url`
-    Url {
-        /// MIME type, if the client knows it.
-        media_type: Option<JsonStr<'a>>,
-        /// The address.
-        url: JsonStr<'a>,
-    },
-    /// A reference that only the original API can resolve.
-    File(FileRef),
-}
-
-/// A source that cannot be forwarded: `file`, or of unknown type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileRef;
-
-/// An `image` block.
-#[derive(Clone, Debug)]
-pub struct Image<'a> {
-    /// Where it comes from.
-    pub source: Source<'a>,
-}
-
-/// A `document` block.
-#[derive(Clone, Debug)]
-pub enum Document<'a> {
-    /// Bytes, an address or a file.
-    Media(Source<'a>),
-    /// Plain text, or a list of blocks, in order.
-    Parts(Vec<ResultItem<'a>>),
+    /// A block of another type that holds something to read.
+    Foreign(Foreign<'a>),
 }
 
 /// A `tool_use` block.
@@ -131,12 +94,14 @@ pub enum ResultItem<'a> {
     SearchResult(Vec<JsonStr<'a>>),
     /// `tool_reference`: what a search for deferred tools found.
     ToolReference(JsonStr<'a>),
+    /// An element of another type that holds something to read.
+    Foreign(Foreign<'a>),
 }
 
 /// A field whose meaning depends on the block's type.
 #[derive(Clone, Copy)]
-struct Spot {
-    at: usize,
+pub(super) struct Spot {
+    pub(super) at: usize,
     kind: Kind,
 }
 
@@ -151,7 +116,10 @@ struct Fields<'a> {
     signature: Option<Spot>,
     thought_signature: Option<Spot>,
     title: Option<Spot>,
+    context: Option<Spot>,
     tool_name: Option<Spot>,
+    /// A `file_id` stands directly in the block.
+    file_id: bool,
     /// `text` and `thinking`, with their values when they are strings.
     text: Option<(Spot, Option<JsonStr<'a>>)>,
     thinking: Option<(Spot, Option<JsonStr<'a>>)>,
@@ -161,19 +129,14 @@ struct Fields<'a> {
     read_content: Option<(ResultContent<'a>, u32)>,
 }
 
-enum MediaOrParts<'a> {
-    Media(Source<'a>),
-    Parts(Vec<ResultItem<'a>>, u32),
-}
-
-fn spot(r: &mut Reader<'_>) -> Read<Spot> {
+pub(super) fn spot(r: &mut Reader<'_>) -> Read<Spot> {
     let at = r.offset();
     let kind = r.kind()?;
     r.skip()?;
     Ok(Spot { at, kind })
 }
 
-fn text_spot<'a>(r: &mut Reader<'a>) -> Read<(Spot, Option<JsonStr<'a>>)> {
+pub(super) fn text_spot<'a>(r: &mut Reader<'a>) -> Read<(Spot, Option<JsonStr<'a>>)> {
     let at = r.offset();
     let kind = r.kind()?;
     let text = if kind == Kind::String { Some(r.string()?) } else { r.skip().map(|()| None)? };
@@ -184,13 +147,12 @@ impl<'a> Block<'a> {
     /// Reads one block; `None`, counted in `dropped`, when its type is unknown.
     pub(super) fn read(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Option<Self>> {
         let mut f = Fields::default();
+        let start = r.offset();
         r.object(|r, key| {
             match key {
-                "type" => {
-                    f.kind = Some(r.string()?);
-                    f.read_content = None;
-                    f.read_source = None;
-                }
+                // What was read under an earlier `type` is kept: reading it again at each of many nested levels would
+                // double the work with every level.
+                "type" => f.kind = Some(r.string()?),
                 "text" => f.text = Some(text_spot(r)?),
                 "thinking" => f.thinking = Some(text_spot(r)?),
                 "signature" => f.signature = Some(spot(r)?),
@@ -201,7 +163,9 @@ impl<'a> Block<'a> {
                 "tool_use_id" => f.tool_use_id = Some(spot(r)?),
                 "is_error" => f.is_error = Some(spot(r)?),
                 "title" => f.title = Some(spot(r)?),
+                "context" => f.context = Some(spot(r)?),
                 "tool_name" => f.tool_name = Some(spot(r)?),
+                "file_id" => f.file_id = spot(r)?.kind == Kind::String,
                 "content" => {
                     let kind = r.kind()?;
                     f.content = Some(Spot { at: r.offset(), kind });
@@ -226,7 +190,7 @@ impl<'a> Block<'a> {
             }
             Ok(())
         })?;
-        f.build(r, dropped)
+        f.build(r, start, dropped)
     }
 }
 
@@ -235,7 +199,7 @@ impl<'a> Fields<'a> {
         self.kind.as_ref().is_some_and(|k| k.raw() == kind)
     }
 
-    fn build(mut self, r: &mut Reader<'a>, dropped: &mut u32) -> Read<Option<Block<'a>>> {
+    fn build(mut self, r: &mut Reader<'a>, start: usize, dropped: &mut u32) -> Read<Option<Block<'a>>> {
         let kind = self.kind.take().ok_or_else(|| r.missing("type"))?;
         Ok(Some(match kind.decode().as_ref() {
             "text" => Block::Text(required_text(r, "text", self.text.take())?),
@@ -252,22 +216,34 @@ impl<'a> Fields<'a> {
                 MediaOrParts::Media(source) => Block::Image(Image { source }),
                 MediaOrParts::Parts(..) => Block::Image(Image { source: Source::File(FileRef) }),
             },
-            "document" => Block::Document(match self.source(r)? {
-                MediaOrParts::Media(source) => Document::Media(source),
-                MediaOrParts::Parts(parts, dropped_here) => {
-                    *dropped += dropped_here;
-                    Document::Parts(parts)
-                }
-            }),
+            "document" => Block::Document(self.document(r, dropped)?),
+            "container_upload" if self.file_id => Block::Document(Document::file()),
             "search_result" => Block::SearchResult { texts: self.search_result(r, dropped)? },
             "tool_reference" => Block::ToolReference(required_string(r, "tool_name", self.tool_name)?),
             "tool_use" => Block::ToolUse(self.tool_use(r)?),
             "tool_result" => Block::ToolResult(self.tool_result(r, dropped)?),
             _ => {
-                *dropped += 1;
-                return Ok(None);
+                let foreign = r.at(start, |r| Foreign::read(r, kind.clone()))?;
+                *dropped += u32::from(foreign.is_none());
+                return Ok(foreign.map(Block::Foreign));
             }
         }))
+    }
+
+    fn document(&mut self, r: &mut Reader<'a>, dropped: &mut u32) -> Read<Document<'a>> {
+        let body = match self.source(r)? {
+            MediaOrParts::Media(source) => DocumentBody::Media(source),
+            MediaOrParts::Parts(parts, dropped_here) => {
+                *dropped += dropped_here;
+                DocumentBody::Parts(parts)
+            }
+        };
+        let filled = |text: &JsonStr<'_>| !text.is_blank();
+        Ok(Document {
+            title: optional_string(r, "title", self.title)?.filter(filled),
+            context: optional_string(r, "context", self.context)?.filter(filled),
+            body,
+        })
     }
 
     fn source(&mut self, r: &mut Reader<'a>) -> Read<MediaOrParts<'a>> {
@@ -338,7 +314,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn required_text<'a>(
+pub(super) fn required_text<'a>(
     r: &mut Reader<'a>,
     key: &'static str,
     field: Option<(Spot, Option<JsonStr<'a>>)>,
@@ -364,48 +340,8 @@ fn optional_string<'a>(
     r.under(key, |r| r.at(spot.at, |r| r.optional(Reader::string)))
 }
 
-fn read_source<'a>(r: &mut Reader<'a>) -> Read<MediaOrParts<'a>> {
-    let mut kind: Option<JsonStr<'a>> = None;
-    let mut media_type = None;
-    let mut url = None;
-    let mut data = None;
-    let mut content = None;
-    r.object(|r, key| {
-        match key {
-            "type" => kind = Some(r.string()?),
-            "media_type" => media_type = r.optional(Reader::string)?,
-            "url" => url = Some(text_spot(r)?),
-            "data" => data = Some(text_spot(r)?),
-            "content" => content = Some(spot(r)?),
-            _ => r.skip()?,
-        }
-        Ok(())
-    })?;
-    let kind = kind.ok_or_else(|| r.missing("type"))?;
-    Ok(match kind.decode().as_ref() {
-        "base64" => MediaOrParts::Media(Source::Base64 {
-            media_type: media_type.ok_or_else(|| r.missing("media_type"))?,
-            data: required_text(r, "data", data)?,
-        }),
-        "url" => MediaOrParts::Media(Source::Url {
-            media_type: media_type.filter(|mime| !mime.is_empty()),
-            url: required_text(r, "url", url)?,
-        }),
-        "text" => MediaOrParts::Parts(vec![ResultItem::Text(required_text(r, "data", data)?)], 0),
-        "content" => {
-            let spot = content.ok_or_else(|| r.missing("content"))?;
-            match r.under("content", |r| r.at(spot.at, read_result_content))? {
-                (ResultContent::Text(text), _) => MediaOrParts::Parts(vec![ResultItem::Text(text)], 0),
-                (ResultContent::Items(items), dropped) => MediaOrParts::Parts(items, dropped),
-                (ResultContent::Nothing | ResultContent::Value(_), _) => MediaOrParts::Parts(Vec::new(), 0),
-            }
-        }
-        _ => MediaOrParts::Media(Source::File(FileRef)),
-    })
-}
-
 /// Reads what a tool returned, with the number of elements of unknown type.
-fn read_result_content<'a>(r: &mut Reader<'a>) -> Read<(ResultContent<'a>, u32)> {
+pub(super) fn read_result_content<'a>(r: &mut Reader<'a>) -> Read<(ResultContent<'a>, u32)> {
     Ok(match r.kind()? {
         Kind::Null => r.skip().map(|()| (ResultContent::Nothing, 0))?,
         Kind::String => (ResultContent::Text(r.string()?), 0),
@@ -419,6 +355,7 @@ fn read_result_content<'a>(r: &mut Reader<'a>) -> Read<(ResultContent<'a>, u32)>
                     Some(Block::Document(document)) => items.push(ResultItem::Document(document)),
                     Some(Block::SearchResult { texts }) => items.push(ResultItem::SearchResult(texts)),
                     Some(Block::ToolReference(name)) => items.push(ResultItem::ToolReference(name)),
+                    Some(Block::Foreign(foreign)) => items.push(ResultItem::Foreign(foreign)),
                     Some(_) => dropped += 1,
                     None => {}
                 }

@@ -269,7 +269,7 @@ fn a_claude_code_request_is_read() {
     );
     assert!(request.stream);
     assert_eq!(request.thinking.unwrap().mode, ThinkingMode::Adaptive);
-    assert_eq!(request.effort, Some(Effort::High));
+    assert_eq!(request.output.effort, Some(Effort::High));
     assert_eq!(request.tool_choice, Some(ToolChoice::Auto));
     assert_eq!(request.conversation_key(None), "0195-ab");
     assert_eq!(request.conversation_key(Some("  head-1 ")), "head-1");
