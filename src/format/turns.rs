@@ -139,7 +139,9 @@ pub(super) fn build<'r>(request: &'r MessagesRequest<'r>, rules: &Rules<'r>) -> 
         if turn.role == Role::Assistant {
             reorder(&mut turn.parts, rules.reorder_always);
         }
-        if turn.is_empty() {
+        // An answer that was cut while the model thought: Claude models refuse a turn that ends with a thought.
+        let ends_in_thought = matches!(turn.parts.last(), Some(Part::Thought { .. }));
+        if turn.is_empty() || (ends_in_thought && rules.family == Family::Claude) {
             turn.parts.push(Part::note(PLACEHOLDER));
         }
     }

@@ -2,13 +2,14 @@ use serde_json::{Value, json};
 
 use super::super::signatures::{Remembered, SignatureKey};
 use super::super::{KnownSignatures, Options, ToolCache};
-use super::{Converted, INTERLEAVED_HINT, Warning, convert};
+use super::{Converted, INTERLEAVED_HINT, Recovery, Warning, convert};
 use crate::anthropic::request::MessagesRequest;
 use crate::google::model::{Family, ModelId};
 
 mod golden;
 mod pairing;
 mod property;
+mod thoughts;
 
 fn signature(name: &str) -> String {
     format!("{name}{}", "0123456789".repeat(5))
@@ -152,6 +153,50 @@ fn limits_follow_the_table() {
             r#"{"type":"enabled","budget_tokens":-1}"#,
             r#"{"maxOutputTokens":8000,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":-1}}"#,
         ),
+        // What the original API refuses is moved into the range that works.
+        (
+            "claude-x-thinking",
+            "64000",
+            r#"{"type":"enabled","budget_tokens":5}"#,
+            r#"{"maxOutputTokens":64000,"thinkingConfig":{"include_thoughts":true,"thinking_budget":1024}}"#,
+        ),
+        (
+            "claude-x-thinking",
+            "200000",
+            r#"{"type":"enabled","budget_tokens":100000}"#,
+            r#"{"maxOutputTokens":64000,"thinkingConfig":{"include_thoughts":true,"thinking_budget":55808}}"#,
+        ),
+        (
+            "claude-x-thinking",
+            "100",
+            r#"{"type":"enabled","budget_tokens":100000}"#,
+            r#"{"maxOutputTokens":64000,"thinkingConfig":{"include_thoughts":true,"thinking_budget":55808}}"#,
+        ),
+        (
+            "claude-x-thinking",
+            "64000",
+            r#"{"type":"enabled","budget_tokens":-1}"#,
+            r#"{"maxOutputTokens":64000,"thinkingConfig":{"include_thoughts":true,"thinking_budget":32000}}"#,
+        ),
+        ("claude-sonnet-4-6", "128000", "null", r#"{"maxOutputTokens":64000}"#),
+        (
+            "gemini-3-pro",
+            "1",
+            r#"{"type":"adaptive","display":"omitted"}"#,
+            r#"{"maxOutputTokens":129,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":128}}"#,
+        ),
+        (
+            "gemini-3-pro",
+            "300",
+            r#"{"type":"some_new_type"}"#,
+            r#"{"maxOutputTokens":300,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":150}}"#,
+        ),
+        (
+            "gemini-3-pro",
+            "16000",
+            r#"{"type":"enabled","budget_tokens":-7}"#,
+            r#"{"maxOutputTokens":16000,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":-1}}"#,
+        ),
     ] {
         let body = format!(
             r#"{{"max_tokens":{max_tokens},"thinking":{thinking},"messages":[{{"role":"user","content":"q"}}]}}"#
@@ -268,4 +313,125 @@ fn warnings_count_what_was_left_out() {
         ]
     );
     assert!(envelope(&converted)["request"].get("tools").is_none());
+}
+
+#[test]
+fn a_changed_budget_is_told() {
+    let body = r#"{"max_tokens":64000,"thinking":{"type":"enabled","budget_tokens":5},"messages":[{"role":"user","content":"q"}]}"#;
+    let told = |model: &str| converted(body, model, &Options::default()).warnings;
+    assert_eq!(told("claude-opus-4-6-thinking"), [Warning::BudgetChanged(5, 1_024)]);
+    assert_eq!(told("gemini-3-pro"), [Warning::BudgetChanged(5, 128)]);
+    assert_eq!(told("claude-sonnet-4-6"), []);
+}
+
+/// Fields that the upstream knows nothing of change no byte.
+#[test]
+fn fields_without_effect() {
+    let body = |more: &str| format!(r#"{{{more}"messages":[{{"role":"user","content":"q"}}]}}"#);
+    let bytes = |more: &str, model: &str| {
+        converted(&body(more), model, &Options::default()).body.render("p", "s", "agent-1")
+    };
+    let more = r#""context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"},
+        {"type":"clear_tool_uses_20250919","trigger":{"type":"input_tokens","value":1},"keep":{"type":"tool_uses","value":0}}]},
+        "metadata":{"user_id":"u"},"service_tier":"auto","betas":["a"],"container":"c","mcp_servers":[],"inference_geo":"eu",
+        "thinking":{"type":"adaptive","display":"omitted"},"output_config":{"effort":"high"},"anthropic_version":"x","#;
+    for model in ["claude-opus-4-6-thinking", "gemini-3-pro"] {
+        assert_eq!(bytes(more, model), bytes("", model));
+    }
+}
+
+#[test]
+fn sampling_follows_what_the_model_takes() {
+    let input = json!({"temperature": 0.5, "top_p": 0.9, "top_k": 0, "messages": [{"role": "user", "content": "q"}],
+        "stop_sequences": ["a", "b", "c", "d", "e", "f"]});
+    let config = |model: &str| inner(&input, model)["generationConfig"].clone();
+    let gemini = config("gemini-3-pro");
+    assert_eq!(
+        (&gemini["temperature"], &gemini["topP"], gemini.get("topK")),
+        (&json!(0.5), &json!(0.9), None)
+    );
+    assert_eq!(gemini["stopSequences"], json!(["a", "b", "c", "d", "e"]));
+    let plain = config("claude-sonnet-4-6");
+    assert_eq!((&plain["temperature"], &plain["topP"]), (&json!(0.5), &json!(0.9)));
+    assert_eq!(plain["stopSequences"].as_array().unwrap().len(), 6);
+    let thinking = config("claude-opus-4-6-thinking");
+    assert!(thinking.get("temperature").is_none() && thinking.get("topP").is_none());
+    let told = |model: &str| converted(&input.to_string(), model, &Options::default()).warnings;
+    assert_eq!(told("gemini-3-pro"), [Warning::StopSequencesLeftOut(1)]);
+    assert_eq!(told("claude-opus-4-6-thinking"), [Warning::SamplingLeftOut(vec!["temperature", "top_p"])]);
+    let good = json!({"temperature": 1.0, "top_p": 0.95, "messages": input["messages"]});
+    let config = inner(&good, "claude-opus-4-6-thinking")["generationConfig"].clone();
+    assert_eq!((&config["temperature"], &config["topP"]), (&json!(1.0), &json!(0.95)));
+}
+
+#[test]
+fn a_schema_for_the_answer_is_asked_for_in_words() {
+    let schema = json!({"type": "object", "properties": {"title": {"type": "string"}}});
+    let tools = json!([{"name": "f"}]);
+    for (field, tools, model, mime) in [
+        (
+            json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}}),
+            Value::Null,
+            "gemini-3-pro",
+            true,
+        ),
+        (json!({"output_format": {"schema": schema, "type": "json_schema"}}), tools, "gemini-3-pro", false),
+        (
+            json!({"output_format": {"schema": schema, "type": "json_schema"}}),
+            Value::Null,
+            "claude-sonnet-4-6",
+            false,
+        ),
+    ] {
+        let mut input = field;
+        input["messages"] = json!([{"role": "user", "content": "q"}]);
+        input["tools"] = tools;
+        let got = inner(&input, model);
+        let told = got["systemInstruction"]["parts"][0]["text"].as_str().unwrap();
+        assert!(told.ends_with(&format!("\n{schema}")), "{told}");
+        let kind = got["generationConfig"].get("responseMimeType");
+        assert_eq!(kind.is_some_and(|kind| kind == "application/json"), mime, "{got}");
+    }
+    let other = json!({"output_config": {"format": {"type": "text"}}, "messages": [{"role": "user", "content": "q"}]});
+    assert!(inner(&other, "gemini-3-pro").get("systemInstruction").is_none());
+}
+
+#[test]
+fn one_call_at_a_time_is_asked_for() {
+    let input = |tools: Value| {
+        json!({"system": "S", "tool_choice": {"type": "auto", "disable_parallel_tool_use": true}, "tools": tools,
+            "messages": [{"role": "user", "content": "q"}]})
+    };
+    let parts = |tools: Value| {
+        inner(&input(tools), "gemini-3-pro")["systemInstruction"]["parts"].as_array().unwrap().clone()
+    };
+    assert_eq!(parts(json!([{"name": "f"}]))[1]["text"], super::ONE_CALL);
+    assert_eq!(parts(Value::Null).len(), 1);
+}
+
+/// Only the attribution line itself is dropped, wherever the client put it.
+#[test]
+fn attribution_stands_alone_or_in_front_of_a_prompt() {
+    let line = "x-anthropic-billing-header: cc_version=1; cc_entrypoint=cli;";
+    for (system, drop, keep) in [
+        (json!(line), vec![], vec![line]),
+        (json!([{"type": "text", "text": line}]), vec![], vec![line]),
+        (json!(format!("{line}\nYou \\are\nC")), vec!["You \\are\nC"], vec![line, "You \\are\nC"]),
+        (json!(format!("{line}\n\n")), vec![], vec![line]),
+        (
+            json!([{"type": "text", "text": " \n"}, {"type": "text", "text": "A\nB"}]),
+            vec!["A\nB"],
+            vec!["A\nB"],
+        ),
+    ] {
+        let body = json!({"system": system, "messages": [{"role": "user", "content": "q"}]}).to_string();
+        for (keep_attribution_block, want) in [(false, drop), (true, keep)] {
+            let options = Options { keep_attribution_block, ..Options::default() };
+            let got = envelope(&converted(&body, "gemini-3-pro", &options));
+            let parts = got["request"]["systemInstruction"]["parts"].as_array();
+            let texts: Vec<&str> =
+                parts.into_iter().flatten().map(|part| part["text"].as_str().unwrap()).collect();
+            assert_eq!(texts, want, "{system}");
+        }
+    }
 }

@@ -1,3 +1,5 @@
+mod conversations;
+
 use serde_json::{Value, json};
 
 use super::generate;
@@ -145,6 +147,24 @@ fn each_mistake_is_refused_by_its_path() {
             json!({"include_thoughts": true, "thinking_budget": 9_000}),
             "request.generationConfig.thinkingConfig",
         ),
+        (CLAUDE, CONFIG, "maxOutputTokens", json!(64_001), "request.generationConfig.maxOutputTokens"),
+        (CLAUDE, CONFIG, "temperature", json!(0.5), "request.generationConfig.temperature"),
+        (CLAUDE, CONFIG, "topK", json!(5), "request.generationConfig.topK"),
+        (CLAUDE, CONFIG, "topP", json!(0.9), "request.generationConfig.topP"),
+        (
+            GEMINI,
+            CONFIG,
+            "stopSequences",
+            json!(["a", "b", "c", "d", "e", "f"]),
+            "request.generationConfig.stopSequences",
+        ),
+        (
+            GEMINI,
+            CONFIG,
+            "thinkingConfig",
+            json!({"includeThoughts": true, "thinkingBudget": 127}),
+            "request.generationConfig.thinkingConfig.thinkingBudget",
+        ),
         (GEMINI, CONFIG, "maxOutputTokens", json!(65_537), "request.generationConfig.maxOutputTokens"),
         // system
         (CLAUDE, "/request/systemInstruction", "role", json!("system"), "request.systemInstruction.role"),
@@ -168,6 +188,22 @@ fn each_mistake_is_refused_by_its_path() {
             "request.contents[1].role",
         ),
         (CLAUDE, "/request/contents/0/parts/0", "text", json!(""), "request.contents[0].parts[0].text"),
+        (CLAUDE, "/request/contents/0/parts/0", "text", json!(" \n"), "request.contents[0].parts[0].text"),
+        (
+            CLAUDE,
+            "/request/contents",
+            "3",
+            json!({"role": "model", "parts": [text("{")]}),
+            "request.contents[3]",
+        ),
+        (CLAUDE, "/request/contents/1/parts", "2", text("so"), "request.contents[1].parts[2]"),
+        (
+            CLAUDE,
+            "/request/contents/1/parts/1/functionCall",
+            "id",
+            json!("toolu_.1"),
+            "request.contents[1].parts[1].functionCall.id",
+        ),
         (CLAUDE, "/request/contents/0/parts/0", "cache_control", json!({}), "request.contents[0].parts[0]"),
         (
             CLAUDE,
@@ -365,4 +401,22 @@ fn a_conversation_that_never_had_thoughts_may_go_on_without() {
     contents[1]["parts"][0]["functionCall"]["id"] = json!("toolu_foreign");
     contents[2]["parts"][0]["functionResponse"]["id"] = json!("toolu_foreign");
     check(&body).unwrap();
+}
+
+#[test]
+fn an_id_names_one_call_of_the_conversation() {
+    let mut body = good(PLAIN_CLAUDE);
+    let contents = body["request"]["contents"].as_array_mut().unwrap();
+    contents.extend(contents[1..].to_vec());
+    let refusal = check(&body).unwrap_err();
+    assert_eq!(refusal.path, "request.contents[3].parts[0].functionCall");
+}
+
+#[test]
+fn a_thought_is_not_the_end_of_a_turn() {
+    let mut body = good(CLAUDE);
+    let contents = body["request"]["contents"].as_array_mut().unwrap();
+    contents[1]["parts"].as_array_mut().unwrap().truncate(1);
+    contents[2]["parts"].as_array_mut().unwrap().remove(0);
+    assert_eq!(check(&body).unwrap_err().path, "request.contents[1].parts[0]");
 }
