@@ -48,17 +48,12 @@ impl<'a> JsonStr<'a> {
         let mut rest = self.raw.as_ref();
         // Whole characters and whole escapes only; a surrogate pair is two of the latter.
         while let Some(first) = rest.chars().next() {
-            let unit = |text: &str| if text.as_bytes().get(1) == Some(&b'u') { 6 } else { 2 };
-            let mut length = first.len_utf8();
-            if first == '\\' {
-                length = unit(rest);
-                if length == 6
-                    && rest.get(2..3).is_some_and(|hex| hex.eq_ignore_ascii_case("d"))
-                    && rest.get(3..4) >= Some("8")
-                {
-                    length = 12;
-                }
-            }
+            let length = match rest.as_bytes() {
+                [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..] => 12,
+                [b'\\', b'u', ..] => 6,
+                [b'\\', ..] => 2,
+                _ => first.len_utf8(),
+            };
             if end + length > max || length > rest.len() {
                 break;
             }

@@ -256,6 +256,9 @@ fn model_parts(body: &Value) -> impl Iterator<Item = &Value> {
 }
 
 proptest! {
+    // Many plans lead to the same few conversations.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 8))]
+
     #[test]
     fn a_clients_history_is_taken_and_keeps_its_signatures(
         plan in plan(), reorder_always in any::<bool>(), disabled in any::<bool>(),
