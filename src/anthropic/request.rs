@@ -154,7 +154,7 @@ impl<'a> MessagesRequest<'a> {
                     request.one_call_at_a_time = r.at(start, generation::one_call_at_a_time)?;
                 }
                 "max_tokens" => {
-                    request.max_tokens = r.optional(generation::not_negative)?.map(i64::unsigned_abs)
+                    request.max_tokens = r.optional(generation::not_negative)?.map(i64::unsigned_abs);
                 }
                 "stream" => request.stream = r.optional(Reader::boolean)?.unwrap_or(false),
                 "thinking" => request.thinking = r.optional(Thinking::read)?,

@@ -113,18 +113,19 @@ struct Fields<'a> {
     input: Option<Spot>,
     tool_use_id: Option<Spot>,
     is_error: Option<Spot>,
-    signature: Option<Spot>,
     thought_signature: Option<Spot>,
     title: Option<Spot>,
     context: Option<Spot>,
     tool_name: Option<Spot>,
     /// A `file_id` stands directly in the block.
     file_id: bool,
-    /// `text` and `thinking`, with their values when they are strings.
+    /// What can be long, with its value when it is a string.
     text: Option<(Spot, Option<JsonStr<'a>>)>,
     thinking: Option<(Spot, Option<JsonStr<'a>>)>,
+    signature: Option<(Spot, Option<JsonStr<'a>>)>,
     source: Option<Spot>,
     content: Option<Spot>,
+    read_input: Option<Json<'a>>,
     read_source: Option<MediaOrParts<'a>>,
     read_content: Option<(ResultContent<'a>, u32)>,
 }
@@ -155,11 +156,18 @@ impl<'a> Block<'a> {
                 "type" => f.kind = Some(r.string()?),
                 "text" => f.text = Some(text_spot(r)?),
                 "thinking" => f.thinking = Some(text_spot(r)?),
-                "signature" => f.signature = Some(spot(r)?),
+                "signature" => f.signature = Some(text_spot(r)?),
                 "thoughtSignature" => f.thought_signature = Some(spot(r)?),
                 "id" => f.id = Some(spot(r)?),
                 "name" => f.name = Some(spot(r)?),
-                "input" => f.input = Some(spot(r)?),
+                "input" if f.is("tool_use") => {
+                    f.input = None;
+                    f.read_input = arguments(r)?;
+                }
+                "input" => {
+                    f.read_input = None;
+                    f.input = Some(spot(r)?);
+                }
                 "tool_use_id" => f.tool_use_id = Some(spot(r)?),
                 "is_error" => f.is_error = Some(spot(r)?),
                 "title" => f.title = Some(spot(r)?),
@@ -204,12 +212,8 @@ impl<'a> Fields<'a> {
         Ok(Some(match kind.decode().as_ref() {
             "text" => Block::Text(required_text(r, "text", self.text.take())?),
             "thinking" => {
-                let thinking = match self.thinking.take() {
-                    None => None,
-                    Some((spot, _)) if spot.kind == Kind::Null => None,
-                    some => Some(required_text(r, "thinking", some)?),
-                };
-                Block::Thinking { thinking, signature: optional_string(r, "signature", self.signature)? }
+                let thinking = optional_text(r, "thinking", self.thinking.take())?;
+                Block::Thinking { thinking, signature: optional_text(r, "signature", self.signature.take())? }
             }
             "redacted_thinking" => Block::RedactedThinking,
             "image" => match self.source(r)? {
@@ -277,8 +281,8 @@ impl<'a> Fields<'a> {
 
     fn tool_use(&mut self, r: &mut Reader<'a>) -> Read<ToolUse<'a>> {
         let input = match self.input {
-            None => None,
             Some(spot) => r.under("input", |r| r.at(spot.at, arguments))?,
+            None => self.read_input.take(),
         };
         Ok(ToolUse {
             id: required_string(r, "id", self.id)?,
@@ -323,6 +327,18 @@ pub(super) fn required_text<'a>(
         None => Err(r.missing(key)),
         Some((_, Some(text))) => Ok(text),
         Some((spot, None)) => r.under(key, |r| Err(r.unexpected("a string", spot.kind))),
+    }
+}
+
+fn optional_text<'a>(
+    r: &mut Reader<'a>,
+    key: &'static str,
+    field: Option<(Spot, Option<JsonStr<'a>>)>,
+) -> Read<Option<JsonStr<'a>>> {
+    match field {
+        Some((spot, None)) if spot.kind == Kind::Null => Ok(None),
+        Some(_) => required_text(r, key, field).map(Some),
+        None => Ok(None),
     }
 }
 

@@ -71,13 +71,9 @@ impl<'a> Foreign<'a> {
         match r.kind()? {
             Kind::String if worded => {
                 let text = r.string()?;
-                let text = match text.raw().len() > *room {
-                    true => {
-                        self.cut = true;
-                        text.cut(*room)
-                    }
-                    false => text,
-                };
+                let too_long = text.raw().len() > *room;
+                self.cut |= too_long;
+                let text = if too_long { text.cut(*room) } else { text };
                 if !text.is_blank() {
                     *room = room.saturating_sub(text.raw().len());
                     self.texts.push(text);

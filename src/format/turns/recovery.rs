@@ -11,16 +11,16 @@ use crate::google::model::Family;
 
 use super::{Part, Recovery, Rules, Turn};
 
-/// Closes a tool loop or an interrupted call whose thoughts were lost. `lost` tells that the conversation had thoughts
-/// that are not sent.
-pub(super) fn recover(turns: &mut Vec<Turn<'_>>, rules: &Rules<'_>, lost: bool) -> Option<Recovery> {
+/// Closes a tool loop or an interrupted call whose thoughts were lost. `had_thoughts` tells that the
+/// conversation had some that are not sent.
+pub(super) fn recover(turns: &mut Vec<Turn<'_>>, rules: &Rules<'_>, had_thoughts: bool) -> Option<Recovery> {
     let last = turns.iter().rposition(|turn| turn.role == Role::Assistant)?;
     let model = &turns[last];
     let user = turns.get(last + 1)?;
     let applies = match rules.family {
         Family::Gemini => rules.thinking,
         // A conversation that never had thoughts is accepted as it is.
-        Family::Claude => rules.thinking && (lost || came_with_thoughts(model, rules)),
+        Family::Claude => rules.thinking && (had_thoughts || came_with_thoughts(model, rules)),
         Family::Unknown => false,
     };
     let has_call = model.parts.iter().any(|part| matches!(part, Part::Call { .. }));

@@ -131,7 +131,9 @@ impl<'r> Builder<'r, '_> {
                         into.documents |= self.attach(source, "application/pdf", into, deferred);
                     }
                     DocumentBody::Parts(items) => {
-                        items.iter().for_each(|item| self.gather(item, into, deferred));
+                        for item in items {
+                            self.gather(item, into, deferred);
+                        }
                     }
                 }
             }
@@ -145,16 +147,13 @@ impl<'r> Builder<'r, '_> {
         into: &mut Gathered<'r>,
         deferred: &mut Vec<Part<'r>>,
     ) -> bool {
-        match self.forwarded(source, default_type) {
-            Some(media) => {
-                deferred.push(media);
-                true
-            }
-            None => {
-                into.texts.push(Cow::Borrowed(NOT_FORWARDED));
-                false
-            }
+        let media = self.forwarded(source, default_type);
+        if media.is_none() {
+            into.texts.push(Cow::Borrowed(NOT_FORWARDED));
         }
+        let attached = media.is_some();
+        deferred.extend(media);
+        attached
     }
 }
 

@@ -101,10 +101,10 @@ fn unsampled(node: &Node<'_>) -> Check {
 
 fn gemini(node: &Node<'_>, model: Model) -> Result<bool, Refusal> {
     node.object(&["includeThoughts"], &["thinkingBudget", "thinkingLevel"])?;
-    if let Some(budget) = node.field("thinkingBudget") {
-        if (1..GEMINI_LEAST_BUDGET).contains(&budget.integer(-1, 128_000)?) {
-            return budget.refuse("The thinking budget is invalid. Please choose a value of at least 128.");
-        }
+    if let Some(budget) = node.field("thinkingBudget")
+        && (1..GEMINI_LEAST_BUDGET).contains(&budget.integer(-1, 128_000)?)
+    {
+        return budget.refuse("The thinking budget is invalid. Please choose a value of at least 128.");
     }
     if let Some(level) = node.field("thinkingLevel") {
         if !model.signed_calls || node.field("thinkingBudget").is_some() {

@@ -212,12 +212,11 @@ fn ids_are_good_and_unique() {
         let parts = contents.as_array().unwrap().iter().flat_map(|turn| turn["parts"].as_array().unwrap());
         parts
             .filter_map(|part| {
-                let (value, shown) = match part.get("functionCall") {
-                    Some(call) => (call, "call".to_owned()),
-                    None => {
-                        let answer = part.get("functionResponse")?;
-                        (answer, answer["response"]["result"].as_str().unwrap().to_owned())
-                    }
+                let (value, shown) = if let Some(call) = part.get("functionCall") {
+                    (call, "call".to_owned())
+                } else {
+                    let answer = part.get("functionResponse")?;
+                    (answer, answer["response"]["result"].as_str().unwrap().to_owned())
                 };
                 Some((value["id"].as_str().unwrap().to_owned(), shown))
             })

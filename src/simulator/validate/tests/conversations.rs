@@ -18,6 +18,7 @@ const MODELS: [&str; 4] = [CLAUDE, PLAIN_CLAUDE, GEMINI, "gemini-2.5-flash"];
 
 /// One answer of a model and what followed it.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is thrown by itself")]
 struct Step {
     model: &'static str,
     thinks: bool,
