@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{CLAUDE, GEMINI, PLAIN_CLAUDE};
 use crate::anthropic::request::MessagesRequest;
-use crate::format::request::{SKIP_SIGNATURE, convert};
+use crate::format::request::{SKIP_SIGNATURE, Warning, convert};
 use crate::format::{KnownSignatures, Options, Remembered, SignatureKey, ToolCache, signatures_wanted};
 use crate::google::model::{Family, ModelId};
 use crate::simulator::brain::{NO_THOUGHT_BEFORE_CALL, THOUGHT_BEFORE_CALL};
@@ -251,6 +251,24 @@ impl Held {
     }
 }
 
+/// The body for a model, and whether a lost tool loop was closed at its end.
+fn converted(held: &Held, name: &str, options: &Options) -> (Value, bool) {
+    let body = json!({
+        "max_tokens": 32_000,
+        "thinking": {"type": if options.honour_disabled_thinking { "disabled" } else { "adaptive" }},
+        "temperature": 0.5,
+        "messages": held.messages,
+        "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}],
+    })
+    .to_string();
+    let request = MessagesRequest::parse(body.as_bytes()).unwrap();
+    let model = ModelId::new(name);
+    let known = held.recall(&request, &model);
+    let converted = convert(&request, &model, &known, options, &ToolCache::new(1)).unwrap();
+    let recovered = converted.warnings.iter().any(|warning| matches!(warning, Warning::Recovered(_)));
+    (serde_json::from_slice(&converted.body.render("p", "s", "agent-1").concat()).unwrap(), recovered)
+}
+
 fn model_parts(body: &Value) -> impl Iterator<Item = &Value> {
     let contents = body["request"]["contents"].as_array().unwrap();
     contents.iter().filter(|turn| turn["role"] == "model").flat_map(|turn| turn["parts"].as_array().unwrap())
@@ -265,36 +283,46 @@ proptest! {
         plan in plan(), reorder_always in any::<bool>(), disabled in any::<bool>(),
     ) {
         let held = Held::new(&plan);
-        let body = json!({
-            "max_tokens": 32_000,
-            "thinking": {"type": if disabled { "disabled" } else { "adaptive" }},
-            "temperature": 0.5,
-            "messages": held.messages,
-            "tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}}}],
-        })
-        .to_string();
-        let request = MessagesRequest::parse(body.as_bytes()).unwrap();
         let options = Options { reorder_always, honour_disabled_thinking: disabled, ..Options::default() };
         for name in MODELS {
-            let model = ModelId::new(name);
-            let known = held.recall(&request, &model);
-            let converted = convert(&request, &model, &known, &options, &ToolCache::new(1)).unwrap();
-            let sent: Value =
-                serde_json::from_slice(&converted.body.render("p", "s", "agent-1").concat()).unwrap();
+            let (sent, _) = converted(&held, name, &options);
+            let family = ModelId::new(name).family();
             if let Err(refusal) = generate(&sent, Model::of(name), &["p"]) {
-                prop_assert!(false, "{name}: {}\n{}\n{}", refusal.message(), body, sent);
+                prop_assert!(false, "{name}: {}\n{:?}\n{}", refusal.message(), held.messages, sent);
             }
             let thoughts: Vec<(String, String)> = model_parts(&sent)
                 .filter(|part| part.get("thought").is_some())
                 .map(|part| (part["text"].as_str().unwrap().to_owned(), part["thoughtSignature"].as_str().unwrap().to_owned()))
                 .collect();
-            prop_assert_eq!(thoughts, held.good_thoughts(model.family()), "{}", name);
-            if model.family() == Family::Gemini {
+            prop_assert_eq!(thoughts, held.good_thoughts(family), "{}", name);
+            if family == Family::Gemini {
                 let calls: Vec<Option<String>> = model_parts(&sent)
                     .filter(|part| part.get("functionCall").is_some())
                     .map(|part| part["thoughtSignature"].as_str().filter(|text| *text != SKIP_SIGNATURE).map(str::to_owned))
                     .collect();
                 prop_assert_eq!(calls, held.call_signatures(), "{}", name);
+            }
+        }
+    }
+}
+
+proptest! {
+    /// What the upstream has cached of a conversation stays good when it goes on (W23).
+    #[test]
+    fn a_growing_conversation_keeps_its_front(plan in plan()) {
+        let grown = Plan { prefilled: false, compacted: 0, ..plan };
+        for name in MODELS {
+            let mut before: Vec<Value> = Vec::new();
+            for steps in 0..=grown.steps.len() {
+                let held = Held::new(&Plan { steps: grown.steps[..steps].to_vec(), ..grown.clone() });
+                let (sent, recovered) = converted(&held, name, &Options::default());
+                let mut turns = sent["request"]["contents"].as_array().unwrap().clone();
+                prop_assert!(turns.starts_with(&before), "{name}: {before:?}\n{turns:?}");
+                if recovered {
+                    // The end that closes a lost loop is made anew each time, and may split the turn before.
+                    turns.truncate(turns.len() - 3);
+                }
+                before = turns;
             }
         }
     }
