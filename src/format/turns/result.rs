@@ -68,9 +68,9 @@ impl<'r> Answer<'r> {
     }
 }
 
-/// Escaped texts, joined by line breaks.
+/// Escaped texts, joined by line breaks; blank ones say nothing and are refused as a part of their own.
 pub(super) fn joined<'r>(texts: &'r [JsonStr<'r>]) -> Cow<'r, str> {
-    join(texts.iter().map(JsonStr::raw).map(Cow::Borrowed).collect())
+    join(texts.iter().filter(|text| !text.is_blank()).map(|text| Cow::Borrowed(text.raw())).collect())
 }
 
 fn join(mut texts: Vec<Cow<'_, str>>) -> Cow<'_, str> {

@@ -242,6 +242,33 @@ fn ids_are_good_and_unique() {
     assert_eq!(ids(&messages[..3]), got[..6], "ids of a growing conversation stay");
 }
 
+/// Matching results to calls one by one would take minutes here.
+#[test]
+fn many_calls_at_once_are_matched_in_linear_time() {
+    let ids: Vec<String> = (0..50_000).map(|at| format!("toolu_{at}")).collect();
+    let calls: Vec<Value> = ids.iter().map(|id| call(id)).collect();
+    let results: Vec<Value> = ids.iter().rev().map(|id| result(id, json!(id))).collect();
+    let got = turns(&[user(json!("q")), assistant(json!(calls)), user(json!(results))], "claude-sonnet-4-6");
+    let answers = got[2]["parts"].as_array().unwrap();
+    assert_eq!(answers.len(), ids.len());
+    for answer in answers {
+        assert_eq!(answer["functionResponse"]["id"], answer["functionResponse"]["response"]["result"]);
+    }
+}
+
+#[test]
+fn blank_search_results_are_left_out() {
+    let blank = json!({"type": "search_result", "title": " ", "source": "", "content": [{"type": "text", "text": "\n"}]});
+    let filled = json!({"type": "search_result", "title": "T", "source": "s", "content": [{"type": "text", "text": "\n"}]});
+    let got = turns(
+        &[user(
+            json!([blank, filled, {"type": "document", "source": {"type": "content", "content": [blank]}}]),
+        )],
+        "claude-sonnet-4-6",
+    );
+    assert_eq!(shape(&got), ["user: text T\ns"]);
+}
+
 #[test]
 fn a_prefilled_answer_is_followed_by_a_request_to_go_on() {
     let messages = [user(json!("q")), assistant(json!("{ "))];
