@@ -44,7 +44,8 @@ pub fn sse_decoder(data: &[u8]) {
     assert_eq!(events, decode(stream.len().max(1)), "the result depends on how the stream was read");
 }
 
-/// A body that is taken gives a valid upstream document for either family, the same one each time.
+/// A body that is taken gives a valid upstream document for either family, the same one each time: turns alternate, and
+/// the first and the last of them are the user's.
 ///
 /// Input: a Messages request.
 pub fn request_conversion(data: &[u8]) {
@@ -65,7 +66,11 @@ pub fn request_conversion(data: &[u8]) {
         assert_eq!(first, run(&ToolCache::new(0)), "the conversion is not repeatable");
         if let Some(body) = first {
             let body: Value = serde_json::from_slice(&body).expect("the upstream body is no JSON");
-            assert!(body["request"]["contents"].is_array());
+            let turns = body["request"]["contents"].as_array().expect("contents are no list");
+            let user = |turn: &Value| turn["role"] == "user";
+            assert!(turns.first().is_some_and(user) && turns.last().is_some_and(user), "{turns:?}");
+            assert!(turns.windows(2).all(|pair| user(&pair[0]) != user(&pair[1])), "roles do not alternate");
+            assert!(turns.iter().all(|turn| turn["parts"].as_array().is_some_and(|parts| !parts.is_empty())));
         }
     }
 }

@@ -1,14 +1,27 @@
 //! The request of `POST /v1/messages`, parsed once and borrowing from the body.
 //!
 //! Rules (spec `conversion.md` §2, §3, W4, W9): a wrong type is refused with its JSON path, `null` for an optional field
-//! is as good as its absence, unknown fields are skipped, unknown block types are dropped and counted, and of duplicate
-//! keys the last one wins. Text, base64 data, tool arguments and schemas are never copied.
+//! is as good as its absence, unknown fields are skipped, and of duplicate keys the last one wins. Blocks of types that
+//! only the original API understands are kept as far as there is something to read in them ([`Foreign`]), else dropped
+//! and counted. Text, base64 data, tool arguments and schemas are never copied.
+//!
+//! Fields without effect, since the upstream has nothing like them: `context_management` (nothing is cleared; a client
+//! that asks for `clear_tool_uses_…` or `clear_thinking_…` gets the whole history read, and compacts when it is told that
+//! the prompt is too long), `service_tier`, `betas`, `container`, `mcp_servers`, `thinking.display` (thoughts are always
+//! shown: without its text a thought cannot be sent back), `citations`, `cache_control` (the upstream caches by itself),
+//! and of `metadata` all but `user_id`.
 
 mod block;
 mod conversation;
+mod foreign;
+mod generation;
+mod media;
 mod tool;
 
-pub use block::{Block, Document, FileRef, Image, ResultContent, ResultItem, Source, ToolResult, ToolUse};
+pub use block::{Block, ResultContent, ResultItem, ToolResult, ToolUse};
+pub use foreign::{Foreign, MAX_FOREIGN_TEXT};
+pub use generation::{Effort, OutputConfig, Thinking, ThinkingMode};
+pub use media::{Document, DocumentBody, FileRef, Image, Source};
 pub use tool::{Tool, ToolChoice, Tools};
 
 use std::borrow::Cow;
@@ -80,49 +93,14 @@ impl<'a> Message<'a> {
     }
 }
 
-/// `thinking.type`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThinkingMode {
-    /// `enabled`, and types this gateway does not know.
-    Enabled,
-    /// `disabled`
-    Disabled,
-    /// `adaptive`: the effort decides.
-    Adaptive,
-}
-
-/// `thinking`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thinking {
-    /// Its type.
-    pub mode: ThinkingMode,
-    /// `budget_tokens`, in tokens; negative values mean "let the model decide" to Gemini.
-    pub budget_tokens: Option<i64>,
-}
-
-/// `output_config.effort`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// `low`
-    Low,
-    /// `medium`
-    Medium,
-    /// `high`
-    High,
-    /// `xhigh`
-    XHigh,
-    /// `max`
-    Max,
-}
-
-/// A parsed request. Fields without effect on the upstream (`context_management`, `service_tier`, …) are not kept.
+/// A parsed request.
 #[derive(Clone, Debug, Default)]
 pub struct MessagesRequest<'a> {
     /// The model as the client named it; `None` when missing, `null` or empty.
     pub model: Option<Cow<'a, str>>,
     /// At least one message.
     pub messages: Vec<Message<'a>>,
-    /// Texts of the system prompt in order, the attribution block included.
+    /// Texts of the system prompt in order, the attribution line included, which is always a text of its own.
     pub system: Vec<JsonStr<'a>>,
     /// The tools, `None` when there are none.
     pub tools: Option<Tools<'a>>,
@@ -132,17 +110,19 @@ pub struct MessagesRequest<'a> {
     pub stream: bool,
     /// `thinking`
     pub thinking: Option<Thinking>,
-    /// `output_config.effort`; values this gateway does not know count as absent.
-    pub effort: Option<Effort>,
+    /// `output_config`, or the older `output_format`.
+    pub output: OutputConfig<'a>,
     /// `tool_choice`
     pub tool_choice: Option<ToolChoice<'a>>,
-    /// `temperature`, a finite number as the client wrote it.
+    /// `tool_choice.disable_parallel_tool_use`
+    pub one_call_at_a_time: bool,
+    /// `temperature`, a number from 0 to 1 as the client wrote it.
     pub temperature: Option<&'a str>,
-    /// `top_p`, a finite number as the client wrote it.
+    /// `top_p`, a number from 0 to 1 as the client wrote it.
     pub top_p: Option<&'a str>,
-    /// `top_k`
+    /// `top_k`, not negative; 0 stands for no limit.
     pub top_k: Option<i64>,
-    /// `stop_sequences`
+    /// `stop_sequences`, none of them blank.
     pub stop_sequences: Vec<JsonStr<'a>>,
     /// `metadata.user_id`
     pub metadata_user_id: Option<Cow<'a, str>>,
@@ -168,15 +148,24 @@ impl<'a> MessagesRequest<'a> {
                     request.system = parse_system(r, &mut dropped_in_system)?;
                 }
                 "tools" => request.tools = r.optional(Tools::read)?,
-                "tool_choice" => request.tool_choice = r.optional(ToolChoice::read)?,
-                "max_tokens" => request.max_tokens = r.optional(not_negative)?,
+                "tool_choice" => {
+                    let start = r.offset();
+                    request.tool_choice = r.optional(ToolChoice::read)?;
+                    request.one_call_at_a_time = r.at(start, generation::one_call_at_a_time)?;
+                }
+                "max_tokens" => {
+                    request.max_tokens = r.optional(generation::not_negative)?.map(i64::unsigned_abs);
+                }
                 "stream" => request.stream = r.optional(Reader::boolean)?.unwrap_or(false),
-                "thinking" => request.thinking = r.optional(parse_thinking)?,
-                "output_config" => request.effort = r.optional(parse_effort)?.flatten(),
-                "temperature" => request.temperature = r.optional(Reader::number)?,
-                "top_p" => request.top_p = r.optional(Reader::number)?,
-                "top_k" => request.top_k = r.optional(Reader::integer)?,
-                "stop_sequences" => request.stop_sequences = r.optional(strings)?.unwrap_or_default(),
+                "thinking" => request.thinking = r.optional(Thinking::read)?,
+                "output_config" => request.output.read_config(r)?,
+                "output_format" => request.output.read_format(r)?,
+                "temperature" => request.temperature = r.optional(generation::share)?,
+                "top_p" => request.top_p = r.optional(generation::share)?,
+                "top_k" => request.top_k = r.optional(generation::not_negative)?,
+                "stop_sequences" => {
+                    request.stop_sequences = r.optional(generation::stop_sequences)?.unwrap_or_default();
+                }
                 "metadata" => request.metadata_user_id = r.optional(parse_user_id)?.flatten(),
                 _ => r.skip()?,
             }
@@ -304,10 +293,10 @@ fn parse_system<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Vec<JsonStr<'
     let mut texts = Vec::new();
     match r.kind()? {
         Kind::Null => r.skip()?,
-        Kind::String => texts.push(r.string()?),
+        Kind::String => push_system(&mut texts, r.string()?),
         Kind::Array => r.array(|r| {
             match Block::read(r, dropped)? {
-                Some(Block::Text(text)) => texts.push(text),
+                Some(Block::Text(text)) => push_system(&mut texts, text),
                 Some(_) => *dropped += 1,
                 None => {}
             }
@@ -315,61 +304,6 @@ fn parse_system<'a>(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Vec<JsonStr<'
         })?,
         other => return Err(r.unexpected("a string or an array", other)),
     }
-    Ok(texts)
-}
-
-fn not_negative(r: &mut Reader<'_>) -> Read<u64> {
-    let value = r.integer()?;
-    u64::try_from(value).map_err(|_| r.wrong("must not be negative"))
-}
-
-fn parse_thinking(r: &mut Reader<'_>) -> Read<Thinking> {
-    let mut mode = None;
-    let mut budget_tokens = None;
-    r.object(|r, key| {
-        match key {
-            "type" => {
-                mode = Some(match r.string()?.decode().as_ref() {
-                    "disabled" => ThinkingMode::Disabled,
-                    "adaptive" => ThinkingMode::Adaptive,
-                    _ => ThinkingMode::Enabled,
-                });
-            }
-            "budget_tokens" => budget_tokens = r.optional(Reader::integer)?,
-            _ => r.skip()?,
-        }
-        Ok(())
-    })?;
-    Ok(Thinking { mode: mode.unwrap_or(ThinkingMode::Enabled), budget_tokens })
-}
-
-fn parse_effort(r: &mut Reader<'_>) -> Read<Option<Effort>> {
-    let mut effort = None;
-    r.object(|r, key| {
-        if key != "effort" {
-            return r.skip();
-        }
-        effort = r.optional(Reader::string)?.and_then(|name| {
-            Some(match name.decode().as_ref() {
-                "low" => Effort::Low,
-                "medium" => Effort::Medium,
-                "high" => Effort::High,
-                "xhigh" => Effort::XHigh,
-                "max" => Effort::Max,
-                _ => return None,
-            })
-        });
-        Ok(())
-    })?;
-    Ok(effort)
-}
-
-fn strings<'a>(r: &mut Reader<'a>) -> Read<Vec<JsonStr<'a>>> {
-    let mut texts = Vec::new();
-    r.array(|r| {
-        texts.push(r.string()?);
-        Ok(())
-    })?;
     Ok(texts)
 }
 
@@ -383,6 +317,14 @@ fn parse_user_id<'a>(r: &mut Reader<'a>) -> Read<Option<Cow<'a, str>>> {
         Ok(())
     })?;
     Ok(user_id)
+}
+
+/// Makes the attribution line a text of its own, so that nothing else is dropped with it.
+fn push_system<'a>(texts: &mut Vec<JsonStr<'a>>, text: JsonStr<'a>) {
+    match text.split_line().filter(|_| conversation::is_attribution(&text)) {
+        Some((line, rest)) => texts.extend([line, rest]),
+        None => texts.push(text),
+    }
 }
 
 /// An object or nothing: `null` and `""` stand for nothing.

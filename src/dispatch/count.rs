@@ -108,9 +108,8 @@ pub(super) async fn count(dispatcher: Dispatcher, incoming: &Incoming) -> Result
     let mut tokens = None;
     if let Some(model) = model {
         let settings = dispatcher.settings();
-        let body = count_body(&request, &model, &settings.conversion, dispatcher.tools())
-            .map_err(DispatchError::Request)?;
         if settings.dispatch.count_upstream {
+            let body = count_body(&request, &model, &settings.conversion, dispatcher.tools());
             let key = xxh3_128(&body);
             tokens = dispatcher.counts().size(key);
             source = "cache";

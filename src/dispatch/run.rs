@@ -252,7 +252,12 @@ impl Life<'_> {
 
     fn convert(&self, model: &ModelId, known: &KnownSignatures) -> Result<Converted, DispatchError> {
         let options = &self.dispatcher.settings().conversion;
-        convert(self.request, model, known, options, self.dispatcher.tools()).map_err(DispatchError::Request)
+        let converted = convert(self.request, model, known, options, self.dispatcher.tools())
+            .map_err(DispatchError::Request)?;
+        for change in &converted.warnings {
+            tracing::info!(model.name = %model, %change, "the request was changed on its way");
+        }
+        Ok(converted)
     }
 }
 

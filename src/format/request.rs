@@ -7,17 +7,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::anthropic::json::JsonStr;
 use crate::anthropic::request::{Block, Message, MessagesRequest, RequestError, Role, ToolChoice};
 use crate::google::model::{Family, ModelId};
 
+mod body;
+mod count;
+mod generation;
+
 use super::Options;
 use super::signatures::{CallSignature, KnownSignatures};
-use super::thinking::{self, Limits, ThinkingConfig};
+use super::thinking;
 use super::tools::{Declared, ToolCache, ToolNames};
 use super::turns::{self, Changes, Part, Recovery, Rules, Turn};
+pub use body::UpstreamBody;
+pub use count::count_body;
+use generation::Generation;
 
 /// Tells Gemini not to check the signature of a call whose own is not known.
 pub const SKIP_SIGNATURE: &str = "skip_thought_signature_validator";
@@ -25,6 +29,14 @@ pub const SKIP_SIGNATURE: &str = "skip_thought_signature_validator";
 /// Told to Claude models that think and have tools. Constant: it is part of the cached prefix.
 const INTERLEAVED_HINT: &str = "You may think between tool calls, and again after each tool result. \
                                 Use that to weigh what a result means before you decide on the next step.";
+
+/// Told to every model when the client allows one call at a time; the upstream has no switch for it.
+const ONE_CALL: &str = "Call at most one tool in each of your replies, and wait for its result.";
+
+/// Told to every model when the client wants JSON of a schema, which follows. The upstream's own schema type is too
+/// narrow to hold any JSON schema without loss.
+const JSON_ONLY: &str = "Give your final reply as one JSON value, without any text or code fence around it. \
+                         It must be valid against this JSON schema:";
 
 /// Room for the envelope and for what a request gains on the way, in bytes.
 const SPARE_BYTES: usize = 4_096;
@@ -53,6 +65,18 @@ pub enum Warning {
     UnansweredCalls(u32),
     /// Files that only the original API can read.
     FilesNotForwarded(u32),
+    /// Blocks that only the original API understands, sent as notes.
+    BlocksNoted(u32),
+    /// An answer was begun by the client; the model is asked to go on from there.
+    Prefilled,
+    /// The budget that the client named, and the one that is sent.
+    BudgetChanged(i64, i64),
+    /// Sampling parameters that a Claude model does not take while it thinks.
+    SamplingLeftOut(Vec<&'static str>),
+    /// Stop sequences beyond those the model takes.
+    StopSequencesLeftOut(usize),
+    /// The schema of the answer is asked for in words.
+    SchemaNotEnforced,
     /// Tools that the original API runs itself.
     ServerToolsSkipped(Vec<String>),
     /// A Claude model cannot be made to call a tool here.
@@ -73,6 +97,18 @@ impl fmt::Display for Warning {
                 write!(f, "{count} tool calls without a result marked as interrupted")
             }
             Self::FilesNotForwarded(count) => write!(f, "{count} file references left out"),
+            Self::BlocksNoted(count) => {
+                write!(f, "{count} blocks that only the original API understands sent as notes")
+            }
+            Self::Prefilled => f.write_str("a prefilled answer sent as a turn of its own"),
+            Self::BudgetChanged(asked, sent) => {
+                write!(f, "thinking budget of {asked} tokens changed to {sent}")
+            }
+            Self::SamplingLeftOut(names) => {
+                write!(f, "left out, since the model thinks: {}", names.join(", "))
+            }
+            Self::StopSequencesLeftOut(count) => write!(f, "{count} stop sequences left out"),
+            Self::SchemaNotEnforced => f.write_str("the schema of the answer is asked for in words"),
             Self::ServerToolsSkipped(names) => write!(f, "server tools left out: {}", names.join(", ")),
             Self::ToolChoiceNotForced => f.write_str("tool_choice is not enforced for Claude models"),
             Self::Recovered(Recovery::ToolLoop) => {
@@ -85,31 +121,6 @@ impl fmt::Display for Warning {
     }
 }
 
-/// The body in two pieces: the head is shared by all attempts.
-#[derive(Clone, Debug)]
-pub struct UpstreamBody {
-    head: Bytes,
-    user_agent: Arc<str>,
-}
-
-impl UpstreamBody {
-    /// The pieces of one attempt, to be sent one after the other. `request_id` is used as it is (`agent-<uuid>`).
-    #[must_use]
-    pub fn render(&self, project: &str, session_id: &str, request_id: &str) -> [Bytes; 2] {
-        let mut tail = Vec::with_capacity(160 + project.len() + session_id.len() + request_id.len());
-        tail.extend_from_slice(b"\"sessionId\":");
-        write_string(&mut tail, session_id);
-        tail.extend_from_slice(b"},\"project\":");
-        write_string(&mut tail, project);
-        tail.extend_from_slice(b",\"userAgent\":");
-        write_string(&mut tail, &self.user_agent);
-        tail.extend_from_slice(b",\"requestType\":\"agent\",\"requestId\":");
-        write_string(&mut tail, request_id);
-        tail.push(b'}');
-        [self.head.clone(), tail.into()]
-    }
-}
-
 /// Converts a request for `target`. Pure: the same arguments give the same bytes.
 pub fn convert(
     request: &MessagesRequest<'_>,
@@ -118,8 +129,9 @@ pub fn convert(
     options: &Options,
     tools: &ToolCache,
 ) -> Result<Converted, RequestError> {
-    let Prepared { names, limits, rules, turns, changes } = prepare(request, target, known, options, tools)?;
-    let has_tools = !names.declared().json.is_empty();
+    let Prepared { names, rules, hints, turns, changes } =
+        Prepared::new(request, target, known, options, tools);
+    let has_tools = hints.has_tools;
 
     let mut out = Vec::with_capacity(request.body_bytes + request.body_bytes / 16 + SPARE_BYTES);
     out.extend_from_slice(b"{\"model\":");
@@ -127,95 +139,61 @@ pub fn convert(
     out.extend_from_slice(b",\"request\":{\"contents\":[");
     write_list(&mut out, &turns, |out, turn| write_turn(out, turn, target.family(), &names));
     out.extend_from_slice(b"],");
-    write_system(&mut out, request, options, has_hint(&rules, &names));
+    write_system(&mut out, request, options, &hints);
     if has_tools {
         out.extend_from_slice(b"\"tools\":");
         out.extend_from_slice(&names.declared().json);
         out.push(b',');
         write_tool_config(&mut out, request.tool_choice.as_ref(), target.family(), &names)?;
     }
-    write_generation_config(&mut out, request, &limits);
+    let limits = thinking::limits(request, target, options.honour_disabled_thinking);
+    let generation = Generation::new(request, rules.family, limits, has_tools);
+    generation.write(&mut out);
     out.push(b',');
 
-    let warnings = warnings(request, target.family(), names.declared(), &changes);
-    let body = UpstreamBody { head: out.into(), user_agent: options.user_agent_field.as_str().into() };
+    let mut warnings = warnings(request, target.family(), names.declared(), &changes);
+    warnings.extend(generation.warnings);
+    let body = UpstreamBody::new(out, &options.user_agent_field);
     Ok(Converted { body, names: Arc::new(names), warnings })
 }
 
-/// The body of `countTokens` for the same conversation: the call takes `contents` alone, so system texts and tool
-/// declarations stand as texts at the front of the first turn. Signatures are not looked up; they hold no prompt text.
-pub fn count_body(
-    request: &MessagesRequest<'_>,
-    target: &ModelId,
-    options: &Options,
-    tools: &ToolCache,
-) -> Result<Bytes, RequestError> {
-    let known = KnownSignatures::default();
-    let Prepared { names, limits: _, rules, mut turns, changes: _ } =
-        prepare(request, target, &known, options, tools)?;
-    // The preamble and the hint are written as they are sent, so that the number is never too low.
-    let mut front = Vec::new();
-    let hint = has_hint(&rules, &names);
-    let mut system = Vec::new();
-    write_system(&mut system, request, options, hint);
-    for piece in [system.as_slice(), names.declared().json.as_slice()] {
-        // What was written is JSON, thus UTF-8.
-        let text = std::str::from_utf8(piece).unwrap_or_default();
-        if !text.is_empty() {
-            let escaped = serde_json::Value::from(text).to_string();
-            front.push(Part::Text(escaped[1..escaped.len() - 1].to_owned().into()));
-        }
-    }
-    if let Some(first) = turns.first_mut() {
-        first.parts.splice(0..0, front);
-    }
-    let mut out = Vec::with_capacity(request.body_bytes + request.body_bytes / 16 + SPARE_BYTES);
-    out.extend_from_slice(b"{\"request\":{\"model\":");
-    write_string(&mut out, &format!("models/{target}"));
-    out.extend_from_slice(b",\"contents\":[");
-    write_list(&mut out, &turns, |out, turn| write_turn(out, turn, target.family(), &names));
-    out.extend_from_slice(b"]}}");
-    Ok(out.into())
-}
-
-/// What both bodies are written from.
+/// What a body is written from.
 struct Prepared<'r> {
     names: ToolNames,
-    limits: Limits,
     rules: Rules<'r>,
+    hints: Hints,
     turns: Vec<Turn<'r>>,
     changes: Changes,
 }
 
-fn prepare<'r>(
-    request: &'r MessagesRequest<'r>,
-    target: &ModelId,
-    known: &'r KnownSignatures,
-    options: &Options,
-    tools: &ToolCache,
-) -> Result<Prepared<'r>, RequestError> {
-    let declared = match &request.tools {
-        Some(list) => tools.declared(list, target.family()),
-        None => Arc::default(),
-    };
-    let calls = request.messages.iter().flat_map(Message::blocks).filter_map(|block| match block {
-        Block::ToolUse(call) => Some(call.name.decode()),
-        _ => None,
-    });
-    let names = ToolNames::new(declared, calls);
-    let limits = thinking::limits(request, target, options.honour_disabled_thinking);
-    let rules = Rules {
-        family: target.family(),
-        thinking: thinking::is_on(request, target, options.honour_disabled_thinking),
-        reorder_always: options.reorder_always,
-        known,
-    };
-    let (turns, changes) = turns::build(request, &rules);
-    Ok(Prepared { names, limits, rules, turns, changes })
-}
-
-fn has_hint(rules: &Rules<'_>, names: &ToolNames) -> bool {
-    rules.family == Family::Claude && rules.thinking && !names.declared().json.is_empty()
+impl<'r> Prepared<'r> {
+    fn new(
+        request: &'r MessagesRequest<'r>,
+        target: &ModelId,
+        known: &'r KnownSignatures,
+        options: &Options,
+        tools: &ToolCache,
+    ) -> Self {
+        let declared = match &request.tools {
+            Some(list) => tools.declared(list, target.family()),
+            None => Arc::default(),
+        };
+        let calls = request.messages.iter().flat_map(Message::blocks).filter_map(|block| match block {
+            Block::ToolUse(call) => Some(call.name.decode()),
+            _ => None,
+        });
+        let names = ToolNames::new(declared, calls);
+        let rules = Rules {
+            family: target.family(),
+            thinking: thinking::is_on(request, target, options.honour_disabled_thinking),
+            reorder_always: options.reorder_always,
+            known,
+        };
+        let (turns, changes) = turns::build(request, &rules);
+        let has_tools = !names.declared().json.is_empty();
+        let interleaved = rules.family == Family::Claude && rules.thinking && has_tools;
+        Self { names, rules, hints: Hints { interleaved, has_tools }, turns, changes }
+    }
 }
 
 fn warnings(
@@ -231,6 +209,7 @@ fn warnings(
         (changes.orphan_results, Warning::OrphanResults),
         (changes.unanswered_calls, Warning::UnansweredCalls),
         (changes.not_forwarded, Warning::FilesNotForwarded),
+        (changes.foreign_blocks, Warning::BlocksNoted),
     ];
     let mut list: Vec<Warning> =
         counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, warning)| warning(count)).collect();
@@ -240,6 +219,7 @@ fn warnings(
     if forced && family == Family::Claude && !declared.json.is_empty() {
         list.push(Warning::ToolChoiceNotForced);
     }
+    list.extend(changes.prefilled.then_some(Warning::Prefilled));
     list.extend(changes.recovery.map(Warning::Recovered));
     list
 }
@@ -256,8 +236,12 @@ fn write_escaped(out: &mut Vec<u8>, escaped: &str) {
     out.push(b'"');
 }
 
-fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
-    for (index, item) in items.iter().enumerate() {
+fn write_list<'t, T: 't>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = &'t T>,
+    mut write: impl FnMut(&mut Vec<u8>, &T),
+) {
+    for (index, item) in items.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -270,7 +254,7 @@ fn write_turn(out: &mut Vec<u8>, turn: &Turn<'_>, family: Family, names: &ToolNa
         Role::User => b"{\"role\":\"user\",\"parts\":[".as_slice(),
         Role::Assistant => b"{\"role\":\"model\",\"parts\":[",
     });
-    write_list(out, &turn.parts, |out, part| write_part(out, part, family, names));
+    write_list(out, turn.answers.iter().chain(&turn.parts), |out, part| write_part(out, part, family, names));
     out.extend_from_slice(b"]}");
 }
 
@@ -281,21 +265,19 @@ fn write_part(out: &mut Vec<u8>, part: &Part<'_>, family: Family, names: &ToolNa
             write_escaped(out, text);
         }
         Part::Thought { text, signature } => {
-            out.extend_from_slice(b"{\"thought\":true,");
-            if let Some(text) = text {
-                out.extend_from_slice(b"\"text\":");
-                write_escaped(out, text.raw());
-                out.push(b',');
-            }
-            out.extend_from_slice(b"\"thoughtSignature\":");
+            // A part without a text has no content at all for the upstream, which refuses it.
+            out.extend_from_slice(b"{\"thought\":true,\"text\":");
+            write_escaped(out, text.map_or("", |text| text.raw()));
+            out.extend_from_slice(b",\"thoughtSignature\":");
             write_escaped(out, signature.raw());
         }
         Part::Call { call, signature } => {
             out.extend_from_slice(b"{\"functionCall\":{\"name\":");
-            write_string(out, names.clean(&call.name.decode()));
+            write_string(out, names.clean(&call.tool_use.name.decode()));
             out.extend_from_slice(b",\"args\":");
-            out.extend_from_slice(call.input.as_ref().map_or("{}", |input| input.raw()).as_bytes());
-            write_id(out, &call.id);
+            out.extend_from_slice(call.tool_use.input.as_ref().map_or("{}", |input| input.raw()).as_bytes());
+            out.extend_from_slice(b",\"id\":");
+            write_escaped(out, &call.id);
             out.push(b'}');
             if family == Family::Gemini {
                 out.extend_from_slice(b",\"thoughtSignature\":");
@@ -308,10 +290,11 @@ fn write_part(out: &mut Vec<u8>, part: &Part<'_>, family: Family, names: &ToolNa
         }
         Part::Answer { call, answer } => {
             out.extend_from_slice(b"{\"functionResponse\":{\"name\":");
-            write_string(out, names.clean(&call.name.decode()));
+            write_string(out, names.clean(&call.tool_use.name.decode()));
             out.extend_from_slice(b",\"response\":");
             answer.write(out);
-            write_id(out, &call.id);
+            out.extend_from_slice(b",\"id\":");
+            write_escaped(out, &call.id);
             out.push(b'}');
         }
         Part::Inline { media_type, data } => {
@@ -332,50 +315,55 @@ fn write_part(out: &mut Vec<u8>, part: &Part<'_>, family: Family, names: &ToolNa
     out.push(b'}');
 }
 
-fn write_id(out: &mut Vec<u8>, id: &JsonStr<'_>) {
-    if !id.is_empty() {
-        out.extend_from_slice(b",\"id\":");
-        write_escaped(out, id.raw());
-    }
+/// What the model is told beside the client's own words.
+struct Hints {
+    interleaved: bool,
+    has_tools: bool,
 }
 
-/// Preamble, the client's texts, and the hint at the end of the last of them (spec `conversion.md` §3.3, §7.2).
-fn write_system(out: &mut Vec<u8>, request: &MessagesRequest<'_>, options: &Options, hint: bool) {
-    let texts: Vec<&JsonStr<'_>> =
-        request.system_texts(options.keep_attribution_block).filter(|text| !text.is_empty()).collect();
-    let preamble = options.system_preamble.as_str();
-    if texts.is_empty() && preamble.is_empty() && !hint {
-        return;
-    }
-    out.extend_from_slice(b"\"systemInstruction\":{\"role\":\"user\",\"parts\":[");
+/// Preamble, the client's texts, the hint at the end of the last of them (spec `conversion.md` §3.3, §7.2), and what the
+/// upstream has no field for.
+fn write_system(out: &mut Vec<u8>, request: &MessagesRequest<'_>, options: &Options, hints: &Hints) {
+    const OPEN: &[u8] = b"\"systemInstruction\":{\"role\":\"user\",\"parts\":[";
     let start = out.len();
     let next = |out: &mut Vec<u8>| {
-        out.extend_from_slice(if out.len() > start { b",{\"text\":".as_slice() } else { b"{\"text\":" });
+        out.extend_from_slice(if out.len() == start { OPEN } else { b"}," });
+        out.extend_from_slice(b"{\"text\":");
     };
+    let preamble = options.system_preamble.as_str();
     if !preamble.is_empty() {
         next(out);
         write_string(out, preamble);
-        out.push(b'}');
         next(out);
         write_string(out, &format!("Please ignore the following [ignore]{preamble}[/ignore]"));
-        out.push(b'}');
     }
-    for (index, text) in texts.iter().enumerate() {
+    let mut texts =
+        request.system_texts(options.keep_attribution_block).filter(|text| !text.is_blank()).peekable();
+    if texts.peek().is_none() && hints.interleaved {
+        next(out);
+        write_string(out, INTERLEAVED_HINT);
+    }
+    while let Some(text) = texts.next() {
         next(out);
         out.push(b'"');
         out.extend_from_slice(text.raw().as_bytes());
-        if hint && index + 1 == texts.len() {
+        if hints.interleaved && texts.peek().is_none() {
             out.extend_from_slice(b"\\n\\n");
             out.extend_from_slice(INTERLEAVED_HINT.as_bytes());
         }
-        out.extend_from_slice(b"\"}");
+        out.push(b'"');
     }
-    if hint && texts.is_empty() {
+    if request.one_call_at_a_time && hints.has_tools {
         next(out);
-        write_string(out, INTERLEAVED_HINT);
-        out.push(b'}');
+        write_string(out, ONE_CALL);
     }
-    out.extend_from_slice(b"]},");
+    if let Some(schema) = &request.output.schema {
+        next(out);
+        write_string(out, &format!("{JSON_ONLY}\n{}", schema.raw()));
+    }
+    if out.len() > start {
+        out.extend_from_slice(b"}]},");
+    }
 }
 
 /// `toolConfig` (spec `conversion.md` §3.10, W19). Claude models stay in `VALIDATED` mode unless tools are forbidden:
@@ -405,38 +393,6 @@ fn write_tool_config(
     }
     out.extend_from_slice(b"}},");
     Ok(())
-}
-
-fn write_generation_config(out: &mut Vec<u8>, request: &MessagesRequest<'_>, limits: &Limits) {
-    out.extend_from_slice(b"\"generationConfig\":{\"maxOutputTokens\":");
-    out.extend_from_slice(limits.max_output.to_string().as_bytes());
-    let top_k = request.top_k.map(|value| value.to_string());
-    let numbers = [("temperature", request.temperature), ("topP", request.top_p), ("topK", top_k.as_deref())];
-    for (key, value) in numbers {
-        if let Some(value) = value {
-            out.extend_from_slice(format!(",\"{key}\":{value}").as_bytes());
-        }
-    }
-    if !request.stop_sequences.is_empty() {
-        out.extend_from_slice(b",\"stopSequences\":[");
-        write_list(out, &request.stop_sequences, |out, text| write_escaped(out, text.raw()));
-        out.push(b']');
-    }
-    let thinking = match limits.thinking {
-        ThinkingConfig::None => String::new(),
-        ThinkingConfig::Claude { budget } => {
-            format!("\"include_thoughts\":true,\"thinking_budget\":{budget}")
-        }
-        ThinkingConfig::Gemini { budget } => format!("\"includeThoughts\":true,\"thinkingBudget\":{budget}"),
-        ThinkingConfig::GeminiOff { zero_budget: true } => {
-            "\"includeThoughts\":false,\"thinkingBudget\":0".to_owned()
-        }
-        ThinkingConfig::GeminiOff { zero_budget: false } => "\"includeThoughts\":false".to_owned(),
-    };
-    if !thinking.is_empty() {
-        out.extend_from_slice(format!(",\"thinkingConfig\":{{{thinking}}}").as_bytes());
-    }
-    out.push(b'}');
 }
 
 #[cfg(test)]

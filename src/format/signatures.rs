@@ -4,8 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::anthropic::json::JsonStr;
-use crate::anthropic::request::{Block, MessagesRequest, ToolUse};
+use crate::anthropic::request::{Block, MessagesRequest, Role, ToolUse};
 use crate::google::model::{Family, ModelId};
 
 /// Shortest valid signature, in bytes.
@@ -14,12 +16,16 @@ pub const MIN_SIGNATURE: usize = 50;
 /// Most signatures one request asks the store for.
 pub const MAX_WANTED: usize = 1_024;
 
+/// By how many the oldest signatures of a long conversation are left out.
+pub const WANTED_STEP: usize = 256;
+
 /// Under what a signature is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureKey<'a> {
     /// The text of a thinking block's signature; the family is what is asked for.
     Thinking(&'a str),
-    /// The id of a tool call; its signature is what is asked for.
+    /// The id of a tool call; its signature is what is asked for. Of a call by a Claude model, which has none, it is
+    /// remembered that it followed a thought.
     Tool(&'a str),
 }
 
@@ -57,7 +63,8 @@ impl Remembered {
 /// The answers to [`signatures_wanted`].
 #[derive(Clone, Debug, Default)]
 pub struct KnownSignatures {
-    thinking: HashMap<String, Family>,
+    /// By the hash of the signature, which can be long.
+    thinking: HashMap<u128, Family>,
     tools: HashMap<String, Remembered>,
 }
 
@@ -72,7 +79,7 @@ impl KnownSignatures {
     pub fn insert(&mut self, key: &SignatureKey<'_>, remembered: Remembered) {
         match key {
             SignatureKey::Thinking(signature) => {
-                self.thinking.insert((*signature).to_owned(), remembered.family);
+                self.thinking.insert(xxh3_128(signature.as_bytes()), remembered.family);
             }
             SignatureKey::Tool(id) => {
                 self.tools.insert((*id).to_owned(), remembered);
@@ -83,11 +90,16 @@ impl KnownSignatures {
     /// Whether a thinking block with this signature may be sent to `target`.
     pub(super) fn keeps(&self, signature: Option<&JsonStr<'_>>, target: Family) -> bool {
         let Some(signature) = valid(signature) else { return false };
-        let family = self.thinking.get(signature.decode().as_ref());
+        let family = self.thinking.get(&xxh3_128(signature.decode().as_bytes()));
         match target {
             Family::Unknown => family.is_none_or(|family| *family == target),
             _ => family == Some(&target),
         }
+    }
+
+    /// Whether a Claude model made this call after a thought.
+    pub(super) fn followed_a_thought(&self, call: &ToolUse<'_>) -> bool {
+        self.tools.get(call.id.decode().as_ref()).is_some_and(|known| known.family == Family::Claude)
     }
 
     /// The signature to send with a call to a Gemini target: the block's own, else the remembered one; never one that
@@ -97,10 +109,12 @@ impl KnownSignatures {
         if remembered.is_some_and(|known| known.family != Family::Gemini) {
             return None;
         }
-        if let Some(own) = &call.thought_signature {
+        // A short one is none: the upstream would refuse it.
+        if let Some(own) = valid(call.thought_signature.as_ref()) {
             return Some(CallSignature::Own(own));
         }
-        remembered.and_then(|known| known.signature.as_deref()).map(CallSignature::Known)
+        let known = remembered.and_then(|known| known.signature.as_deref());
+        known.filter(|signature| signature.len() >= MIN_SIGNATURE).map(CallSignature::Known)
     }
 }
 
@@ -110,49 +124,47 @@ pub(super) enum CallSignature<'s> {
     Known(&'s str),
 }
 
-impl CallSignature<'_> {
-    /// Long enough to be a real one.
-    pub(super) fn is_valid(&self) -> bool {
-        match self {
-            Self::Own(text) => text.raw().len() >= MIN_SIGNATURE,
-            Self::Known(text) => text.len() >= MIN_SIGNATURE,
-        }
-    }
-}
-
 fn valid<'s, 'a>(signature: Option<&'s JsonStr<'a>>) -> Option<&'s JsonStr<'a>> {
     signature.filter(|signature| signature.raw().len() >= MIN_SIGNATURE)
 }
 
 /// What must be looked up to convert `request` for `target`: without repetitions, newest first, at most [`MAX_WANTED`].
+///
+/// For Gemini that is the signature of every thought and call; for Claude that of every thought and, for a thinking
+/// model, whether the last calls followed one. Beyond the limit the oldest are left out, [`WANTED_STEP`] at a time: the
+/// blocks they belong to change their form in the upstream's body, and the prefix that it has cached must not change
+/// with every turn.
 #[must_use]
 pub fn signatures_wanted<'r>(request: &'r MessagesRequest<'_>, target: &ModelId) -> Vec<SignatureKey<'r>> {
+    let last_calls = request.messages.iter().rposition(|message| message.role == Role::Assistant);
     let mut seen = HashSet::new();
     let mut wanted = Vec::new();
-    for message in request.messages.iter().rev() {
-        for block in message.blocks().iter().rev() {
+    for (index, message) in request.messages.iter().enumerate().rev() {
+        let calls = match target.family() {
+            Family::Gemini => true,
+            Family::Claude => target.is_thinking() && Some(index) == last_calls,
+            Family::Unknown => false,
+        };
+        wanted.extend(message.blocks().iter().rev().filter_map(|block| {
             let key = match block {
-                Block::Thinking { signature, .. } => match valid(signature.as_ref()) {
-                    // Signatures are base64: an escaped one was not made by the upstream, and nothing is known of it.
-                    Some(signature) if !signature.raw().contains('\\') => {
-                        SignatureKey::Thinking(signature.raw())
-                    }
-                    _ => continue,
-                },
-                Block::ToolUse(call)
-                    if target.family() == Family::Gemini && !call.id.raw().contains('\\') =>
-                {
-                    SignatureKey::Tool(call.id.raw())
+                // Signatures are base64: an escaped one was not made by the upstream, and nothing is known of it.
+                Block::Thinking { signature, .. } => {
+                    SignatureKey::Thinking(plain(valid(signature.as_ref())?)?)
                 }
-                _ => continue,
+                Block::ToolUse(call) if calls => SignatureKey::Tool(plain(&call.id)?),
+                _ => return None,
             };
-            if seen.insert(key) {
-                wanted.push(key);
-                if wanted.len() == MAX_WANTED {
-                    return wanted;
-                }
-            }
-        }
+            seen.insert(key).then_some(key)
+        }));
+    }
+    if wanted.len() > MAX_WANTED {
+        let left_out = (wanted.len() - MAX_WANTED).next_multiple_of(WANTED_STEP);
+        wanted.truncate(wanted.len() - left_out);
     }
     wanted
+}
+
+fn plain<'s>(text: &'s JsonStr<'_>) -> Option<&'s str> {
+    let raw = text.raw();
+    (!raw.is_empty() && !raw.contains('\\')).then_some(raw)
 }

@@ -27,7 +27,7 @@ pub use crate::anthropic::usage::Usage;
 
 use crate::anthropic::event::{Block, Delta, Event};
 use crate::anthropic::literal::{Literal, compact};
-use crate::google::model::ModelId;
+use crate::google::model::{Family, ModelId};
 use crate::google::response::{
     Chunk, Count, ErrorHead, FinishReason, FunctionCall, InlineData, Part, UsageMetadata,
 };
@@ -60,6 +60,7 @@ pub struct StreamConverter {
     /// The open thinking block's signature; it goes out when the block is closed.
     signature: Option<Literal<'static>>,
     counts: Counts,
+    thought: bool,
     called_tool: bool,
     /// The first finish reason that says something.
     ended: Option<StopReason>,
@@ -118,6 +119,7 @@ impl StreamConverter {
             index: 0,
             signature: None,
             counts: Counts::default(),
+            thought: false,
             called_tool: false,
             ended: None,
             learned: Vec::new(),
@@ -256,6 +258,7 @@ impl StreamConverter {
         if self.open != Open::Thinking || complete {
             self.open(Open::Thinking, Block::Thinking, out);
         }
+        self.thought = true;
         self.delta(Delta::Thinking(text.unwrap_or(&Literal::EMPTY)), out);
         if let Some(signature) = signature {
             self.learn(LearnedKind::Thinking { signature: signature.decode().into_owned() });
@@ -296,8 +299,15 @@ impl StreamConverter {
         self.delta(Delta::InputJson(&input), out);
         self.stop_block(out);
         self.called_tool = true;
-        if let Some((_, signature)) = signature {
-            self.learn(LearnedKind::Tool { id, signature: signature.into_owned() });
+        match signature {
+            Some((_, signature)) => {
+                self.learn(LearnedKind::Tool { id, signature: signature.into_owned() });
+            }
+            // Should the client drop the thought, this call alone still tells that there was one.
+            None if self.thought && self.model.family() == Family::Claude => {
+                self.learn(LearnedKind::Tool { id, signature: String::new() });
+            }
+            None => {}
         }
     }
 

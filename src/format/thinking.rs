@@ -1,26 +1,44 @@
-//! How much a model may think (spec `conversion.md` §3.7, §3.8, W5, W17).
+//! How much a model may think and write (spec `conversion.md` §3.7, §3.8, W5, W17).
 //!
-//! | effort | Claude budget | Gemini budget |
-//! |---|---|---|
-//! | `low` | 8,000 | 2,000 |
-//! | `medium` | 16,000 | 8,000 |
-//! | `high`, none | 32,000 | 16,000 |
-//! | `xhigh` | 48,000 | 24,000 |
-//! | `max` | 55,000 | 32,000 |
+//! Whether a model thinks is part of its name (`…-thinking`, Gemini 3 and later), not of the request. `thinking` and
+//! `output_config.effort` set the budget, in tokens:
 //!
-//! The effort counts unless the client names a budget of its own. A Claude model's output limit is raised above the
-//! budget; the highest budget stays below the 64,000 tokens such a model can write. For Gemini the budget is limited so
-//! that half of the output limit, but no more than 8,192 tokens of it, is left for the answer.
+//! | `thinking` | `output_config.effort` | Claude | Gemini |
+//! |---|---|---|---|
+//! | `enabled` with `budget_tokens` above 0 | any | that budget, 1,024 to 55,808 | that budget, at least 128 |
+//! | absent, `adaptive`, or `enabled` without a budget | `low` | 8,000 | 2,000 |
+//! | | `medium` | 16,000 | 8,000 |
+//! | | `high`, absent, or a new word | 32,000 | 16,000 |
+//! | | `xhigh` | 48,000 | 24,000 |
+//! | | `max` | 55,000 | 32,000 |
+//! | `budget_tokens` below 0 | any | as without a budget | -1: the model decides |
+//! | `disabled` | any | as absent | as absent |
+//! | `disabled`, honoured by the switch | any | no thinking | 0 for flash models, else thoughts are not shown |
+//!
+//! A type of `thinking` that this gateway does not know counts as `enabled`. Budgets that the original API refuses (below
+//! 1,024, or not below `max_tokens`) are moved into the range that works instead.
+//!
+//! What is left for the answer: a Claude model may write 64,000 tokens, thoughts included. A limit that is not above the
+//! budget is raised to 8,192 tokens above it. A Gemini model is asked for 16,384 at most; its budget is then lowered
+//! (to 24,576 at most for version 2.5) so that half of the limit, but no more than 8,192 tokens of it, is left for the
+//! answer. Below 128 tokens of budget a Gemini model that cannot but think refuses to work, so a very small limit is
+//! raised by what the thoughts take.
 
 use crate::anthropic::request::{Effort, MessagesRequest, ThinkingMode};
 use crate::google::model::{Family, ModelId};
 
 /// Output tokens a Gemini model is asked for at most.
 const GEMINI_OUTPUT_CAP: u64 = 16_384;
+/// Output tokens a Claude model can write.
+const CLAUDE_OUTPUT_CAP: u64 = 64_000;
 /// What a Claude model gets on top of its budget when the client's limit is too small.
 const CLAUDE_HEADROOM: u64 = 8_192;
+/// Smallest and largest budget of a Claude model.
+const CLAUDE_BUDGET: (i64, i64) = (1_024, 55_808);
 /// What is kept free for the answer of a Gemini model.
 const GEMINI_ANSWER: u64 = 8_192;
+/// Smallest budget of a Gemini model.
+const GEMINI_LEAST_BUDGET: i64 = 128;
 
 /// Limits of one call, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +71,17 @@ pub enum ThinkingConfig {
     },
 }
 
+impl ThinkingConfig {
+    /// The budget that is sent.
+    #[must_use]
+    pub fn budget(self) -> Option<i64> {
+        match self {
+            Self::Claude { budget } | Self::Gemini { budget } => Some(budget),
+            Self::None | Self::GeminiOff { .. } => None,
+        }
+    }
+}
+
 /// Whether the call is to be made with thinking on.
 #[must_use]
 pub fn is_on(request: &MessagesRequest<'_>, target: &ModelId, honour_disabled: bool) -> bool {
@@ -67,35 +96,41 @@ pub fn limits(request: &MessagesRequest<'_>, target: &ModelId, honour_disabled: 
     let on = is_on(request, target, honour_disabled);
     match target.family() {
         Family::Claude if on => {
-            let budget = named_budget(request).filter(|budget| *budget > 0);
-            let budget =
-                budget.unwrap_or_else(|| by_effort(request.effort, [8_000, 16_000, 32_000, 48_000, 55_000]));
+            let (least, most) = CLAUDE_BUDGET;
+            let budget = named_budget(request).filter(|budget| *budget > 0).map_or_else(
+                || by_effort(request, [8_000, 16_000, 32_000, 48_000, 55_000]),
+                |budget| budget.clamp(least, most),
+            );
             let floor = budget.unsigned_abs();
+            let asked = asked.min(CLAUDE_OUTPUT_CAP);
             let max_output = if asked <= floor { floor + CLAUDE_HEADROOM } else { asked };
             Limits { max_output, thinking: ThinkingConfig::Claude { budget } }
         }
-        Family::Gemini => {
-            let max_output = asked.min(GEMINI_OUTPUT_CAP);
-            let thinking = if on {
-                ThinkingConfig::Gemini { budget: gemini_budget(request, target, max_output) }
-            } else if target.is_thinking() {
-                let zero_budget = target.as_str().to_ascii_lowercase().contains("flash");
-                ThinkingConfig::GeminiOff { zero_budget }
-            } else {
-                ThinkingConfig::None
-            };
-            Limits { max_output, thinking }
+        Family::Claude => Limits { max_output: asked.min(CLAUDE_OUTPUT_CAP), thinking: ThinkingConfig::None },
+        Family::Gemini if on => {
+            let asked = asked.min(GEMINI_OUTPUT_CAP);
+            let budget = gemini_budget(request, target, asked);
+            let thoughts = u64::try_from(budget).unwrap_or(0);
+            let max_output = if asked <= thoughts { asked + thoughts } else { asked };
+            Limits { max_output, thinking: ThinkingConfig::Gemini { budget } }
         }
-        Family::Claude | Family::Unknown => Limits { max_output: asked, thinking: ThinkingConfig::None },
+        Family::Gemini => {
+            let zero_budget = target.as_str().to_ascii_lowercase().contains("flash");
+            let off = ThinkingConfig::GeminiOff { zero_budget };
+            let thinking = if target.is_thinking() { off } else { ThinkingConfig::None };
+            Limits { max_output: asked.min(GEMINI_OUTPUT_CAP), thinking }
+        }
+        Family::Unknown => Limits { max_output: asked, thinking: ThinkingConfig::None },
     }
 }
 
-fn named_budget(request: &MessagesRequest<'_>) -> Option<i64> {
+/// The budget the client named; 0 is none.
+pub(super) fn named_budget(request: &MessagesRequest<'_>) -> Option<i64> {
     request.thinking.and_then(|thinking| thinking.budget_tokens).filter(|budget| *budget != 0)
 }
 
-fn by_effort(effort: Option<Effort>, [low, medium, high, xhigh, max]: [i64; 5]) -> i64 {
-    match effort {
+fn by_effort(request: &MessagesRequest<'_>, [low, medium, high, xhigh, max]: [i64; 5]) -> i64 {
+    match request.output.effort {
         Some(Effort::Low) => low,
         Some(Effort::Medium) => medium,
         Some(Effort::High) | None => high,
@@ -105,10 +140,13 @@ fn by_effort(effort: Option<Effort>, [low, medium, high, xhigh, max]: [i64; 5]) 
 }
 
 fn gemini_budget(request: &MessagesRequest<'_>, target: &ModelId, max_output: u64) -> i64 {
-    let budget = named_budget(request)
-        .unwrap_or_else(|| by_effort(request.effort, [2_000, 8_000, 16_000, 24_000, 32_000]));
+    let budget =
+        named_budget(request).unwrap_or_else(|| by_effort(request, [2_000, 8_000, 16_000, 24_000, 32_000]));
+    if budget < 0 {
+        return -1;
+    }
     let ceiling = if target.gemini_version() == Some((2, Some(5))) { 24_576 } else { 128_000 };
     let answer = GEMINI_ANSWER.min(max_output.div_ceil(2));
     let room = i64::try_from(max_output - answer).unwrap_or(ceiling);
-    budget.min(ceiling).min(room)
+    budget.min(ceiling).min(room).max(GEMINI_LEAST_BUDGET)
 }

@@ -8,7 +8,8 @@ mod text;
 
 use crate::anthropic::json::JsonStr;
 use crate::anthropic::request::{
-    Block, Content, Document, Image, MessagesRequest, ResultContent, ResultItem, Source,
+    Block, Content, Document, DocumentBody, Foreign, Image, MessagesRequest, ResultContent, ResultItem,
+    Source,
 };
 
 const IMAGE: u64 = 1_600;
@@ -65,6 +66,7 @@ impl Sum {
             Block::Document(document) => self.document(document),
             Block::SearchResult { texts } => texts.iter().for_each(|text| self.text(text)),
             Block::ToolReference(name) => self.text(name),
+            Block::Foreign(foreign) => self.foreign(foreign),
             Block::ToolUse(call) => {
                 self.text(&call.name);
                 call.input.iter().for_each(|input| self.raw(input.raw()));
@@ -84,8 +86,14 @@ impl Sum {
             ResultItem::Image(image) => self.image(image),
             ResultItem::Document(document) => self.document(document),
             ResultItem::ToolReference(name) => self.text(name),
+            ResultItem::Foreign(foreign) => self.foreign(foreign),
             ResultItem::SearchResult(texts) => texts.iter().for_each(|text| self.text(text)),
         }
+    }
+
+    fn foreign(&mut self, foreign: &Foreign<'_>) {
+        foreign.texts.iter().for_each(|text| self.text(text));
+        foreign.input.iter().for_each(|input| self.raw(input.raw()));
     }
 
     fn image(&mut self, _: &Image<'_>) {
@@ -93,12 +101,13 @@ impl Sum {
     }
 
     fn document(&mut self, document: &Document<'_>) {
-        match document {
-            Document::Media(Source::Base64 { data, .. }) => {
+        document.title.iter().chain(&document.context).for_each(|text| self.text(text));
+        match &document.body {
+            DocumentBody::Media(Source::Base64 { data, .. }) => {
                 self.fixed += PAGE * (data.raw().len() as u64).div_ceil(PAGE_BASE64).max(1);
             }
-            Document::Media(_) => self.fixed += PAGE,
-            Document::Parts(parts) => parts.iter().for_each(|part| self.item(part)),
+            DocumentBody::Media(_) => self.fixed += PAGE,
+            DocumentBody::Parts(parts) => parts.iter().for_each(|part| self.item(part)),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The conversation as the upstream takes it: alternating turns, every call answered in the very next turn.
+//! The conversation as the upstream takes it: it begins and ends with the user, turns alternate, and every call is
+//! answered in the very next turn.
 //!
 //! Works on references into the request. Rules: spec `conversion.md` §3.4–§3.6, §13.2, W8–W15, W22–W24. What happens:
 //!
@@ -7,30 +8,40 @@
 //! 2. thoughts that the target would refuse are left out;
 //! 3. each result is paired with a call of the turn before it; a result without a call becomes text, a call without a
 //!    result is answered by a note that it was interrupted;
-//! 4. a tool loop whose thoughts were lost is closed (§5.7), since a thinking model refuses to continue it.
+//! 4. blocks that only the original API understands become notes; media in a model's turn move to the user turn behind
+//!    it, the only place where they are taken;
+//! 5. a tool loop whose thoughts were lost is closed (§5.7), since a thinking model refuses to continue it;
+//! 6. a conversation that ends with words of the model (a prefilled answer) gets a user turn that asks to go on from
+//!    there: models that think, and all newer ones, refuse to be given the beginning of their answer.
 
+mod open;
+mod recovery;
 mod result;
 
 use std::borrow::Cow;
 
 use crate::anthropic::json::JsonStr;
 use crate::anthropic::request::{
-    Block, Content, Document, Message, MessagesRequest, ResultItem, Role, Source, ToolUse,
+    Block, Content, Document, DocumentBody, Message, MessagesRequest, ResultItem, Role, Source,
 };
 use crate::google::model::Family;
 
 use super::signatures::{CallSignature, KnownSignatures};
+pub(super) use open::Call;
+use open::{Ids, OpenCalls};
 use result::Answer;
 
 /// Stands for a message of which nothing is left: an empty text is refused.
 const PLACEHOLDER: &str = ".";
+/// Asks for the rest of a prefilled answer.
+const GO_ON: &str = "Go on exactly where your last message ends. Repeat nothing of it.";
 
 /// One part of a turn. Texts are JSON-escaped.
 pub(super) enum Part<'r> {
     Text(Cow<'r, str>),
     Thought { text: Option<&'r JsonStr<'r>>, signature: &'r JsonStr<'r> },
-    Call { call: &'r ToolUse<'r>, signature: Option<CallSignature<'r>> },
-    Answer { call: &'r ToolUse<'r>, answer: Answer<'r> },
+    Call { call: Call<'r>, signature: Option<CallSignature<'r>> },
+    Answer { call: Call<'r>, answer: Answer<'r> },
     Inline { media_type: &'r JsonStr<'r>, data: &'r JsonStr<'r> },
     File { media_type: &'r str, uri: &'r JsonStr<'r> },
 }
@@ -54,16 +65,24 @@ impl<'r> Part<'r> {
 /// Consecutive messages of one role.
 pub(super) struct Turn<'r> {
     pub(super) role: Role,
+    /// Answers to the calls of the turn before; they stand in front of the other parts.
+    pub(super) answers: Vec<Part<'r>>,
     pub(super) parts: Vec<Part<'r>>,
-    /// How many of the parts at the front answer calls.
-    answers: usize,
     /// How many messages brought an answer to the calls of the turn before.
     answering_messages: usize,
 }
 
-impl Turn<'_> {
+impl<'r> Turn<'r> {
     fn new(role: Role) -> Self {
-        Self { role, parts: Vec::new(), answers: 0, answering_messages: 0 }
+        Self { role, answers: Vec::new(), parts: Vec::new(), answering_messages: 0 }
+    }
+
+    fn of(role: Role, part: Part<'r>) -> Self {
+        Self { parts: vec![part], ..Self::new(role) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.parts.is_empty()
     }
 }
 
@@ -83,6 +102,8 @@ pub(super) struct Changes {
     pub(super) orphan_results: u32,
     pub(super) unanswered_calls: u32,
     pub(super) not_forwarded: u32,
+    pub(super) foreign_blocks: u32,
+    pub(super) prefilled: bool,
     pub(super) recovery: Option<Recovery>,
 }
 
@@ -97,7 +118,14 @@ pub(super) struct Rules<'r> {
 
 /// Builds the turns of a request.
 pub(super) fn build<'r>(request: &'r MessagesRequest<'r>, rules: &Rules<'r>) -> (Vec<Turn<'r>>, Changes) {
-    let mut builder = Builder { rules, turns: Vec::new(), open: Vec::new(), changes: Changes::default() };
+    let mut builder = Builder {
+        rules,
+        turns: Vec::with_capacity(request.messages.len() + 2),
+        ids: Ids::default(),
+        open: OpenCalls::default(),
+        moved: Vec::new(),
+        changes: Changes::default(),
+    };
     let mut had_signature_key = false;
     for message in &request.messages {
         had_signature_key |= message
@@ -106,45 +134,43 @@ pub(super) fn build<'r>(request: &'r MessagesRequest<'r>, rules: &Rules<'r>) -> 
             .any(|block| matches!(block, Block::ToolUse(call) if call.has_signature_key));
         builder.message(message);
     }
-    builder.close_calls();
-    let Builder { mut turns, mut changes, .. } = builder;
+    let (mut turns, mut changes) = builder.finish();
     for turn in &mut turns {
         if turn.role == Role::Assistant {
             reorder(&mut turn.parts, rules.reorder_always);
         }
-        if turn.parts.is_empty() {
+        // An answer that was cut while the model thought: Claude models refuse a turn that ends with a thought.
+        let ends_in_thought = matches!(turn.parts.last(), Some(Part::Thought { .. }));
+        if turn.is_empty() || (ends_in_thought && rules.family == Family::Claude) {
             turn.parts.push(Part::note(PLACEHOLDER));
         }
     }
     let lost = changes.thoughts_dropped > 0 || had_signature_key;
-    changes.recovery = recover(&mut turns, rules, lost);
+    changes.recovery = recovery::recover(&mut turns, rules, lost);
     (turns, changes)
 }
 
 struct Builder<'r, 'b> {
     rules: &'b Rules<'r>,
     turns: Vec<Turn<'r>>,
+    ids: Ids<'r>,
     /// Calls of the last model turn that have no result yet.
-    open: Vec<&'r ToolUse<'r>>,
+    open: OpenCalls<'r>,
+    /// Media of the last model turn.
+    moved: Vec<Part<'r>>,
     changes: Changes,
 }
 
 impl<'r> Builder<'r, '_> {
     fn message(&mut self, message: &'r Message<'r>) {
-        if self.turns.last().is_none_or(|turn| turn.role != message.role) {
-            if message.role == Role::Assistant {
-                self.close_calls();
-            }
-            self.turns.push(Turn::new(message.role));
-        }
-        let Some(mut turn) = self.turns.pop() else { return };
+        let mut turn = self.turn_of(message.role);
         match &message.content {
             Content::Text(text) if text.is_blank() => {}
             Content::Text(text) if message.instruction => turn.parts.push(Part::instruction(text)),
             Content::Text(text) => turn.parts.push(Part::text(text)),
             Content::Blocks(blocks) => {
                 let mut deferred = Vec::new();
-                let answers = turn.answers;
+                let answers = turn.answers.len();
                 for block in blocks {
                     match block {
                         Block::Text(text) if message.instruction && !text.is_blank() => {
@@ -153,11 +179,29 @@ impl<'r> Builder<'r, '_> {
                         block => self.block(block, &mut turn, &mut deferred),
                     }
                 }
-                turn.answering_messages += usize::from(turn.answers > answers);
+                turn.answering_messages += usize::from(turn.answers.len() > answers);
                 turn.parts.append(&mut deferred);
             }
         }
         self.turns.push(turn);
+    }
+
+    /// Takes out the last turn if it is of this role, else makes one.
+    fn turn_of(&mut self, role: Role) -> Turn<'r> {
+        if let Some(turn) = self.turns.pop_if(|turn| turn.role == role) {
+            return turn;
+        }
+        let mut turn = Turn::new(role);
+        match role {
+            Role::User => turn.parts.append(&mut self.moved),
+            Role::Assistant => {
+                self.close_calls();
+                if self.turns.is_empty() {
+                    self.turns.push(Turn::of(Role::User, Part::note(PLACEHOLDER)));
+                }
+            }
+        }
+        turn
     }
 
     fn block(&mut self, block: &'r Block<'r>, turn: &mut Turn<'r>, deferred: &mut Vec<Part<'r>>) {
@@ -171,8 +215,8 @@ impl<'r> Builder<'r, '_> {
                 }
                 _ => self.changes.thoughts_dropped += 1,
             },
-            Block::Image(image) => self.media(&image.source, "image/jpeg", &mut turn.parts),
-            Block::Document(document) => self.document(document, &mut turn.parts),
+            Block::Image(image) => self.media(&image.source, "image/jpeg", turn),
+            Block::Document(document) => self.document(document, turn),
             Block::SearchResult { texts } => {
                 let text = result::joined(texts);
                 if !text.is_empty() {
@@ -180,22 +224,24 @@ impl<'r> Builder<'r, '_> {
                 }
             }
             Block::ToolReference(name) => turn.parts.push(Part::Text(result::loaded(name))),
-            Block::ToolUse(call) => {
+            Block::Foreign(foreign) => {
+                self.changes.foreign_blocks += 1;
+                turn.parts.push(Part::Text(result::foreign(foreign)));
+            }
+            Block::ToolUse(tool_use) => {
                 let signature = match self.rules.family {
-                    Family::Gemini => self.rules.known.of_call(call),
+                    Family::Gemini => self.rules.known.of_call(tool_use),
                     Family::Claude | Family::Unknown => None,
                 };
-                self.open.push(call);
+                let call = Call { tool_use, id: self.ids.of(tool_use) };
+                self.open.push(call.clone());
                 turn.parts.push(Part::Call { call, signature });
             }
             Block::ToolResult(result) => {
-                let id = result.tool_use_id.as_ref().map(JsonStr::decode);
-                let call = id.and_then(|id| self.open.iter().position(|call| call.id.decode() == id));
+                let call = self.open.take(result.tool_use_id.as_ref());
                 let answer = self.answer(result, deferred);
                 if let Some(call) = call {
-                    let call = self.open.remove(call);
-                    turn.parts.insert(turn.answers, Part::Answer { call, answer });
-                    turn.answers += 1;
+                    turn.answers.push(Part::Answer { call, answer });
                 } else {
                     self.changes.orphan_results += 1;
                     turn.parts.push(Part::Text(answer.into_text()));
@@ -208,32 +254,55 @@ impl<'r> Builder<'r, '_> {
         role == Role::Assistant && self.rules.known.keeps(Some(signature), self.rules.family)
     }
 
-    fn media(&mut self, source: &'r Source<'r>, default_type: &'static str, parts: &mut Vec<Part<'r>>) {
-        match source {
-            Source::Base64 { media_type, data } => parts.push(Part::Inline { media_type, data }),
-            Source::Url { media_type, url } => {
-                let media_type = media_type.as_ref().map_or(default_type, JsonStr::raw);
-                parts.push(Part::File { media_type, uri: url });
-            }
-            Source::File(_) => {
-                self.changes.not_forwarded += 1;
-                parts.push(Part::note(result::NOT_FORWARDED));
+    fn media(&mut self, source: &'r Source<'r>, default_type: &'static str, turn: &mut Turn<'r>) {
+        let media = self.forwarded(source, default_type);
+        match (media, turn.role) {
+            (None, _) => turn.parts.push(Part::note(result::NOT_FORWARDED)),
+            (Some(media), Role::User) => turn.parts.push(media),
+            (Some(media), Role::Assistant) => {
+                turn.parts.push(Part::note(result::SHOWN_BELOW));
+                self.moved.push(media);
             }
         }
     }
 
-    fn document(&mut self, document: &'r Document<'r>, parts: &mut Vec<Part<'r>>) {
-        match document {
-            Document::Media(source) => self.media(source, "application/pdf", parts),
-            Document::Parts(items) => {
+    /// The part of a source, `None` (and counted) for what only the original API can read.
+    fn forwarded(&mut self, source: &'r Source<'r>, default_type: &'static str) -> Option<Part<'r>> {
+        match source {
+            Source::Base64 { media_type, data } => Some(Part::Inline { media_type, data }),
+            Source::Url { media_type, url } => {
+                let media_type = media_type.as_ref().map_or(default_type, JsonStr::raw);
+                Some(Part::File { media_type, uri: url })
+            }
+            Source::File(_) => {
+                self.changes.not_forwarded += 1;
+                None
+            }
+        }
+    }
+
+    fn document(&mut self, document: &'r Document<'r>, turn: &mut Turn<'r>) {
+        turn.parts.extend(result::heading(document).map(Part::Text));
+        match &document.body {
+            DocumentBody::Media(source) => self.media(source, "application/pdf", turn),
+            DocumentBody::Parts(items) => {
                 for item in items {
                     match item {
                         ResultItem::Text(text) if text.is_blank() => {}
-                        ResultItem::Text(text) => parts.push(Part::text(text)),
-                        ResultItem::Image(image) => self.media(&image.source, "image/jpeg", parts),
-                        ResultItem::Document(inner) => self.document(inner, parts),
-                        ResultItem::SearchResult(texts) => parts.push(Part::Text(result::joined(texts))),
-                        ResultItem::ToolReference(name) => parts.push(Part::Text(result::loaded(name))),
+                        ResultItem::Text(text) => turn.parts.push(Part::text(text)),
+                        ResultItem::Image(image) => self.media(&image.source, "image/jpeg", turn),
+                        ResultItem::Document(inner) => self.document(inner, turn),
+                        ResultItem::SearchResult(texts) => {
+                            let text = result::joined(texts);
+                            if !text.is_empty() {
+                                turn.parts.push(Part::Text(text));
+                            }
+                        }
+                        ResultItem::ToolReference(name) => turn.parts.push(Part::Text(result::loaded(name))),
+                        ResultItem::Foreign(foreign) => {
+                            self.changes.foreign_blocks += 1;
+                            turn.parts.push(Part::Text(result::foreign(foreign)));
+                        }
                     }
                 }
             }
@@ -242,18 +311,33 @@ impl<'r> Builder<'r, '_> {
 
     /// Answers what is still open in the turn after the calls, which is added if there is none.
     fn close_calls(&mut self) {
-        if self.open.is_empty() {
+        let mut open = self.open.drain().peekable();
+        if open.peek().is_none() {
             return;
         }
         if self.turns.last().is_none_or(|turn| turn.role == Role::Assistant) {
             self.turns.push(Turn::new(Role::User));
         }
         let Some(turn) = self.turns.last_mut() else { return };
-        for call in self.open.drain(..) {
+        for call in open {
             self.changes.unanswered_calls += 1;
-            turn.parts.insert(turn.answers, Part::Answer { call, answer: Answer::interrupted() });
-            turn.answers += 1;
+            turn.answers.push(Part::Answer { call, answer: Answer::interrupted() });
         }
+    }
+
+    /// The turns, the last of them the user's.
+    fn finish(mut self) -> (Vec<Turn<'r>>, Changes) {
+        self.close_calls();
+        // Nothing was prefilled by an empty message.
+        self.turns.pop_if(|turn| turn.role == Role::Assistant && turn.is_empty());
+        if self.turns.last().is_none_or(|turn| turn.role == Role::Assistant) {
+            self.changes.prefilled = true;
+            self.turns.push(Turn::of(Role::User, Part::note(GO_ON)));
+        }
+        if let Some(turn) = self.turns.last_mut() {
+            turn.parts.append(&mut self.moved);
+        }
+        (self.turns, self.changes)
     }
 }
 
@@ -270,59 +354,4 @@ fn reorder(parts: &mut [Part<'_>], always: bool) {
     if always || late_thought || early_call {
         parts.sort_by_key(rank);
     }
-}
-
-/// Closes a tool loop or an interrupted call whose thoughts were lost (spec `conversion.md` §5.5–§5.7, §13.2).
-fn recover(turns: &mut Vec<Turn<'_>>, rules: &Rules<'_>, thoughts_lost: bool) -> Option<Recovery> {
-    let applies = match rules.family {
-        Family::Gemini => rules.thinking,
-        // A conversation that never had thoughts is accepted as it is.
-        Family::Claude => rules.thinking && thoughts_lost,
-        Family::Unknown => false,
-    };
-    let last = turns.iter().rposition(|turn| turn.role == Role::Assistant)?;
-    let model = &turns[last];
-    let user = turns.get(last + 1)?;
-    let has_call = model.parts.iter().any(|part| matches!(part, Part::Call { .. }));
-    if !applies || !has_call || has_valid_thinking(model, rules.family) {
-        return None;
-    }
-    if user.answering_messages > 0 {
-        let text = match user.answering_messages {
-            1 => Cow::Borrowed("[Tool execution completed.]"),
-            count => Cow::Owned(format!("[{count} tool executions completed.]")),
-        };
-        let mut note = Turn::new(Role::Assistant);
-        note.parts.push(Part::Text(text));
-        let mut go_on = Turn::new(Role::User);
-        go_on.parts.push(Part::note("[Continue]"));
-        turns.push(note);
-        turns.push(go_on);
-        return Some(Recovery::ToolLoop);
-    }
-    // Only the notes about the missing answers stand in front of what the user said: a conversation that ends with the
-    // calls themselves was not interrupted by anybody.
-    if user.parts.len() == user.answers {
-        return None;
-    }
-    let mut said = Turn::new(Role::User);
-    let user = &mut turns[last + 1];
-    said.parts = user.parts.split_off(user.answers);
-    let mut note = Turn::new(Role::Assistant);
-    note.parts.push(Part::note("[Tool call was interrupted.]"));
-    turns.push(note);
-    turns.push(said);
-    Some(Recovery::Interrupted)
-}
-
-/// Whether the turn still shows that the model thought: a thought that is kept or, for Gemini, a signed call. Of calls
-/// made at once Gemini signs only the first one.
-fn has_valid_thinking(turn: &Turn<'_>, family: Family) -> bool {
-    turn.parts.iter().any(|part| match part {
-        Part::Thought { .. } => true,
-        Part::Call { signature, .. } => {
-            family == Family::Gemini && signature.as_ref().is_some_and(CallSignature::is_valid)
-        }
-        _ => false,
-    })
 }

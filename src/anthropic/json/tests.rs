@@ -21,6 +21,31 @@ fn escapes_decode() {
 }
 
 #[test]
+fn cut_keeps_escapes_whole() {
+    let text = string(r#""aé\"\u00e9\ud83d\ude00z""#);
+    for (max, want) in [
+        (0, ""),
+        (1, "a"),
+        (2, "a"),
+        (3, "aé"),
+        (4, "aé"),
+        (5, r#"aé\""#),
+        (10, r#"aé\""#),
+        (11, r#"aé\"\u00e9"#),
+        (22, r#"aé\"\u00e9"#),
+        (23, r#"aé\"\u00e9\ud83d\ude00"#),
+        (99, r#"aé\"\u00e9\ud83d\ude00z"#),
+    ] {
+        assert_eq!(text.cut(max).raw(), want, "{max}");
+    }
+    assert_eq!(
+        string(r#""\\n\nb""#).split_line().map(|(a, b)| (a.raw().to_owned(), b.raw().to_owned())),
+        Some((r"\\n".to_owned(), "b".to_owned()))
+    );
+    assert_eq!(string(r#""a\\nb""#).split_line(), None);
+}
+
+#[test]
 fn lone_surrogates_become_replacement_characters() {
     for (text, want) in [
         (r#""a\ud83d b""#, "a\u{fffd} b"),

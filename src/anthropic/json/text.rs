@@ -41,6 +41,44 @@ impl<'a> JsonStr<'a> {
         }
     }
 
+    /// The front of the text, at most `max` bytes of its escaped form.
+    #[must_use]
+    pub fn cut(&self, max: usize) -> Self {
+        let mut end = 0;
+        let mut rest = self.raw.as_ref();
+        // Whole characters and whole escapes only; a surrogate pair is two of the latter.
+        while let Some(first) = rest.chars().next() {
+            let length = match rest.as_bytes() {
+                [b'\\', b'u', b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', ..] => 12,
+                [b'\\', b'u', ..] => 6,
+                [b'\\', ..] => 2,
+                _ => first.len_utf8(),
+            };
+            if end + length > max || length > rest.len() {
+                break;
+            }
+            end += length;
+            rest = &rest[length..];
+        }
+        let raw = self.raw.get(..end).unwrap_or_default().to_owned();
+        Self { raw: Cow::Owned(raw), escaped: self.escaped }
+    }
+
+    /// The first line and what stands behind its line break, if there is one.
+    #[must_use]
+    pub fn split_line(&self) -> Option<(Self, Self)> {
+        let mut from = 0;
+        loop {
+            let at = from + self.raw.get(from..)?.find('\\')?;
+            if self.raw.as_bytes().get(at + 1) == Some(&b'n') {
+                let part = |raw: &str| Self { raw: Cow::Owned(raw.to_owned()), escaped: self.escaped };
+                return Some((part(&self.raw[..at]), part(&self.raw[at + 2..])));
+            }
+            // Whatever is escaped is not the start of another escape.
+            from = at + 2;
+        }
+    }
+
     /// The text itself; borrowed when nothing was escaped.
     #[must_use]
     pub fn decode(&self) -> Cow<'_, str> {

@@ -5,6 +5,8 @@
 
 use crate::anthropic::json::{Json, JsonStr, Kind, Reader};
 
+use super::foreign::Foreign;
+use super::media::{Document, DocumentBody, FileRef, Image, MediaOrParts, Source, read_source};
 use super::{Read, arguments};
 
 /// A block of a type that the conversion understands.
@@ -36,47 +38,8 @@ pub enum Block<'a> {
     ToolUse(ToolUse<'a>),
     /// `tool_result`
     ToolResult(ToolResult<'a>),
-}
-
-/// Where media comes from.
-#[derive(Clone, Debug)]
-pub enum Source<'a> {
-    /// `base64`
-    Base64 {
-        /// MIME type.
-        media_type: JsonStr<'a>,
-        /// The data, not decoded.
-        data: JsonStr<'a>,
-    },
-    /// `url`
-    Url {
-        /// MIME type, if the client knows it.
-        media_type: Option<JsonStr<'a>>,
-        /// The address.
-        url: JsonStr<'a>,
-    },
-    /// A reference that only the original API can resolve.
-    File(FileRef),
-}
-
-/// A source that cannot be forwarded: `file`, or of unknown type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileRef;
-
-/// An `image` block.
-#[derive(Clone, Debug)]
-pub struct Image<'a> {
-    /// Where it comes from.
-    pub source: Source<'a>,
-}
-
-/// A `document` block.
-#[derive(Clone, Debug)]
-pub enum Document<'a> {
-    /// Bytes, an address or a file.
-    Media(Source<'a>),
-    /// Plain text, or a list of blocks, in order.
-    Parts(Vec<ResultItem<'a>>),
+    /// A block of another type that holds something to read.
+    Foreign(Foreign<'a>),
 }
 
 /// A `tool_use` block.
@@ -131,12 +94,14 @@ pub enum ResultItem<'a> {
     SearchResult(Vec<JsonStr<'a>>),
     /// `tool_reference`: what a search for deferred tools found.
     ToolReference(JsonStr<'a>),
+    /// An element of another type that holds something to read.
+    Foreign(Foreign<'a>),
 }
 
 /// A field whose meaning depends on the block's type.
 #[derive(Clone, Copy)]
-struct Spot {
-    at: usize,
+pub(super) struct Spot {
+    pub(super) at: usize,
     kind: Kind,
 }
 
@@ -148,32 +113,31 @@ struct Fields<'a> {
     input: Option<Spot>,
     tool_use_id: Option<Spot>,
     is_error: Option<Spot>,
-    signature: Option<Spot>,
     thought_signature: Option<Spot>,
     title: Option<Spot>,
+    context: Option<Spot>,
     tool_name: Option<Spot>,
-    /// `text` and `thinking`, with their values when they are strings.
+    /// A `file_id` stands directly in the block.
+    file_id: bool,
+    /// What can be long, with its value when it is a string.
     text: Option<(Spot, Option<JsonStr<'a>>)>,
     thinking: Option<(Spot, Option<JsonStr<'a>>)>,
+    signature: Option<(Spot, Option<JsonStr<'a>>)>,
     source: Option<Spot>,
     content: Option<Spot>,
+    read_input: Option<Json<'a>>,
     read_source: Option<MediaOrParts<'a>>,
     read_content: Option<(ResultContent<'a>, u32)>,
 }
 
-enum MediaOrParts<'a> {
-    Media(Source<'a>),
-    Parts(Vec<ResultItem<'a>>, u32),
-}
-
-fn spot(r: &mut Reader<'_>) -> Read<Spot> {
+pub(super) fn spot(r: &mut Reader<'_>) -> Read<Spot> {
     let at = r.offset();
     let kind = r.kind()?;
     r.skip()?;
     Ok(Spot { at, kind })
 }
 
-fn text_spot<'a>(r: &mut Reader<'a>) -> Read<(Spot, Option<JsonStr<'a>>)> {
+pub(super) fn text_spot<'a>(r: &mut Reader<'a>) -> Read<(Spot, Option<JsonStr<'a>>)> {
     let at = r.offset();
     let kind = r.kind()?;
     let text = if kind == Kind::String { Some(r.string()?) } else { r.skip().map(|()| None)? };
@@ -184,24 +148,32 @@ impl<'a> Block<'a> {
     /// Reads one block; `None`, counted in `dropped`, when its type is unknown.
     pub(super) fn read(r: &mut Reader<'a>, dropped: &mut u32) -> Read<Option<Self>> {
         let mut f = Fields::default();
+        let start = r.offset();
         r.object(|r, key| {
             match key {
-                "type" => {
-                    f.kind = Some(r.string()?);
-                    f.read_content = None;
-                    f.read_source = None;
-                }
+                // What was read under an earlier `type` is kept: reading it again at each of many nested levels would
+                // double the work with every level.
+                "type" => f.kind = Some(r.string()?),
                 "text" => f.text = Some(text_spot(r)?),
                 "thinking" => f.thinking = Some(text_spot(r)?),
-                "signature" => f.signature = Some(spot(r)?),
+                "signature" => f.signature = Some(text_spot(r)?),
                 "thoughtSignature" => f.thought_signature = Some(spot(r)?),
                 "id" => f.id = Some(spot(r)?),
                 "name" => f.name = Some(spot(r)?),
-                "input" => f.input = Some(spot(r)?),
+                "input" if f.is("tool_use") => {
+                    f.input = None;
+                    f.read_input = arguments(r)?;
+                }
+                "input" => {
+                    f.read_input = None;
+                    f.input = Some(spot(r)?);
+                }
                 "tool_use_id" => f.tool_use_id = Some(spot(r)?),
                 "is_error" => f.is_error = Some(spot(r)?),
                 "title" => f.title = Some(spot(r)?),
+                "context" => f.context = Some(spot(r)?),
                 "tool_name" => f.tool_name = Some(spot(r)?),
+                "file_id" => f.file_id = spot(r)?.kind == Kind::String,
                 "content" => {
                     let kind = r.kind()?;
                     f.content = Some(Spot { at: r.offset(), kind });
@@ -226,7 +198,7 @@ impl<'a> Block<'a> {
             }
             Ok(())
         })?;
-        f.build(r, dropped)
+        f.build(r, start, dropped)
     }
 }
 
@@ -235,39 +207,47 @@ impl<'a> Fields<'a> {
         self.kind.as_ref().is_some_and(|k| k.raw() == kind)
     }
 
-    fn build(mut self, r: &mut Reader<'a>, dropped: &mut u32) -> Read<Option<Block<'a>>> {
+    fn build(mut self, r: &mut Reader<'a>, start: usize, dropped: &mut u32) -> Read<Option<Block<'a>>> {
         let kind = self.kind.take().ok_or_else(|| r.missing("type"))?;
         Ok(Some(match kind.decode().as_ref() {
             "text" => Block::Text(required_text(r, "text", self.text.take())?),
             "thinking" => {
-                let thinking = match self.thinking.take() {
-                    None => None,
-                    Some((spot, _)) if spot.kind == Kind::Null => None,
-                    some => Some(required_text(r, "thinking", some)?),
-                };
-                Block::Thinking { thinking, signature: optional_string(r, "signature", self.signature)? }
+                let thinking = optional_text(r, "thinking", self.thinking.take())?;
+                Block::Thinking { thinking, signature: optional_text(r, "signature", self.signature.take())? }
             }
             "redacted_thinking" => Block::RedactedThinking,
             "image" => match self.source(r)? {
                 MediaOrParts::Media(source) => Block::Image(Image { source }),
                 MediaOrParts::Parts(..) => Block::Image(Image { source: Source::File(FileRef) }),
             },
-            "document" => Block::Document(match self.source(r)? {
-                MediaOrParts::Media(source) => Document::Media(source),
-                MediaOrParts::Parts(parts, dropped_here) => {
-                    *dropped += dropped_here;
-                    Document::Parts(parts)
-                }
-            }),
+            "document" => Block::Document(self.document(r, dropped)?),
+            "container_upload" if self.file_id => Block::Document(Document::file()),
             "search_result" => Block::SearchResult { texts: self.search_result(r, dropped)? },
             "tool_reference" => Block::ToolReference(required_string(r, "tool_name", self.tool_name)?),
             "tool_use" => Block::ToolUse(self.tool_use(r)?),
             "tool_result" => Block::ToolResult(self.tool_result(r, dropped)?),
             _ => {
-                *dropped += 1;
-                return Ok(None);
+                let foreign = r.at(start, |r| Foreign::read(r, kind.clone()))?;
+                *dropped += u32::from(foreign.is_none());
+                return Ok(foreign.map(Block::Foreign));
             }
         }))
+    }
+
+    fn document(&mut self, r: &mut Reader<'a>, dropped: &mut u32) -> Read<Document<'a>> {
+        let body = match self.source(r)? {
+            MediaOrParts::Media(source) => DocumentBody::Media(source),
+            MediaOrParts::Parts(parts, dropped_here) => {
+                *dropped += dropped_here;
+                DocumentBody::Parts(parts)
+            }
+        };
+        let filled = |text: &JsonStr<'_>| !text.is_blank();
+        Ok(Document {
+            title: optional_string(r, "title", self.title)?.filter(filled),
+            context: optional_string(r, "context", self.context)?.filter(filled),
+            body,
+        })
     }
 
     fn source(&mut self, r: &mut Reader<'a>) -> Read<MediaOrParts<'a>> {
@@ -301,8 +281,8 @@ impl<'a> Fields<'a> {
 
     fn tool_use(&mut self, r: &mut Reader<'a>) -> Read<ToolUse<'a>> {
         let input = match self.input {
-            None => None,
             Some(spot) => r.under("input", |r| r.at(spot.at, arguments))?,
+            None => self.read_input.take(),
         };
         Ok(ToolUse {
             id: required_string(r, "id", self.id)?,
@@ -338,7 +318,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn required_text<'a>(
+pub(super) fn required_text<'a>(
     r: &mut Reader<'a>,
     key: &'static str,
     field: Option<(Spot, Option<JsonStr<'a>>)>,
@@ -347,6 +327,18 @@ fn required_text<'a>(
         None => Err(r.missing(key)),
         Some((_, Some(text))) => Ok(text),
         Some((spot, None)) => r.under(key, |r| Err(r.unexpected("a string", spot.kind))),
+    }
+}
+
+fn optional_text<'a>(
+    r: &mut Reader<'a>,
+    key: &'static str,
+    field: Option<(Spot, Option<JsonStr<'a>>)>,
+) -> Read<Option<JsonStr<'a>>> {
+    match field {
+        Some((spot, None)) if spot.kind == Kind::Null => Ok(None),
+        Some(_) => required_text(r, key, field).map(Some),
+        None => Ok(None),
     }
 }
 
@@ -364,48 +356,8 @@ fn optional_string<'a>(
     r.under(key, |r| r.at(spot.at, |r| r.optional(Reader::string)))
 }
 
-fn read_source<'a>(r: &mut Reader<'a>) -> Read<MediaOrParts<'a>> {
-    let mut kind: Option<JsonStr<'a>> = None;
-    let mut media_type = None;
-    let mut url = None;
-    let mut data = None;
-    let mut content = None;
-    r.object(|r, key| {
-        match key {
-            "type" => kind = Some(r.string()?),
-            "media_type" => media_type = r.optional(Reader::string)?,
-            "url" => url = Some(text_spot(r)?),
-            "data" => data = Some(text_spot(r)?),
-            "content" => content = Some(spot(r)?),
-            _ => r.skip()?,
-        }
-        Ok(())
-    })?;
-    let kind = kind.ok_or_else(|| r.missing("type"))?;
-    Ok(match kind.decode().as_ref() {
-        "base64" => MediaOrParts::Media(Source::Base64 {
-            media_type: media_type.ok_or_else(|| r.missing("media_type"))?,
-            data: required_text(r, "data", data)?,
-        }),
-        "url" => MediaOrParts::Media(Source::Url {
-            media_type: media_type.filter(|mime| !mime.is_empty()),
-            url: required_text(r, "url", url)?,
-        }),
-        "text" => MediaOrParts::Parts(vec![ResultItem::Text(required_text(r, "data", data)?)], 0),
-        "content" => {
-            let spot = content.ok_or_else(|| r.missing("content"))?;
-            match r.under("content", |r| r.at(spot.at, read_result_content))? {
-                (ResultContent::Text(text), _) => MediaOrParts::Parts(vec![ResultItem::Text(text)], 0),
-                (ResultContent::Items(items), dropped) => MediaOrParts::Parts(items, dropped),
-                (ResultContent::Nothing | ResultContent::Value(_), _) => MediaOrParts::Parts(Vec::new(), 0),
-            }
-        }
-        _ => MediaOrParts::Media(Source::File(FileRef)),
-    })
-}
-
 /// Reads what a tool returned, with the number of elements of unknown type.
-fn read_result_content<'a>(r: &mut Reader<'a>) -> Read<(ResultContent<'a>, u32)> {
+pub(super) fn read_result_content<'a>(r: &mut Reader<'a>) -> Read<(ResultContent<'a>, u32)> {
     Ok(match r.kind()? {
         Kind::Null => r.skip().map(|()| (ResultContent::Nothing, 0))?,
         Kind::String => (ResultContent::Text(r.string()?), 0),
@@ -419,6 +371,7 @@ fn read_result_content<'a>(r: &mut Reader<'a>) -> Read<(ResultContent<'a>, u32)>
                     Some(Block::Document(document)) => items.push(ResultItem::Document(document)),
                     Some(Block::SearchResult { texts }) => items.push(ResultItem::SearchResult(texts)),
                     Some(Block::ToolReference(name)) => items.push(ResultItem::ToolReference(name)),
+                    Some(Block::Foreign(foreign)) => items.push(ResultItem::Foreign(foreign)),
                     Some(_) => dropped += 1,
                     None => {}
                 }

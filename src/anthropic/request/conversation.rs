@@ -56,8 +56,13 @@ impl<'a> MessagesRequest<'a> {
 
     /// The texts of the system prompt, without the client's attribution block unless `with_attribution`.
     pub fn system_texts(&self, with_attribution: bool) -> impl Iterator<Item = &JsonStr<'a>> {
-        self.system.iter().filter(move |text| with_attribution || !text.raw().starts_with(ATTRIBUTION))
+        self.system.iter().filter(move |text| with_attribution || !is_attribution(text))
     }
+}
+
+/// Whether the text begins with the line that tells the client's version.
+pub(super) fn is_attribution(text: &JsonStr<'_>) -> bool {
+    text.raw().starts_with(ATTRIBUTION)
 }
 
 fn feed(hash: &mut Xxh3, tag: char, text: &JsonStr<'_>) {

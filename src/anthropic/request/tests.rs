@@ -188,6 +188,18 @@ fn wrong_types_name_the_path() {
         (&with_field(r#""max_tokens":123456789012345678901234567890"#), "max_tokens: number out of range"),
         (&with_field(r#""stream":"yes""#), "stream: expected a boolean, got string"),
         (&with_field(r#""temperature":"hot""#), "temperature: expected a number, got string"),
+        (&with_field(r#""temperature":1.1"#), "temperature: range: 0..1"),
+        (&with_field(r#""temperature":-0.1"#), "temperature: range: 0..1"),
+        (&with_field(r#""top_p":2"#), "top_p: range: 0..1"),
+        (&with_field(r#""top_k":-1"#), "top_k: must not be negative"),
+        (
+            &with_field(r#""stop_sequences":["a"," \n"]"#),
+            "stop_sequences.1: each stop sequence must contain non-whitespace",
+        ),
+        (
+            &with_field(r#""output_config":{"format":"json"}"#),
+            "output_config.format: expected an object, got string",
+        ),
         (&with_field(r#""top_k":[]"#), "top_k: expected an integer, got array"),
         (&with_field(r#""stop_sequences":"a""#), "stop_sequences: expected an array, got string"),
         (&with_field(r#""stop_sequences":["a",null]"#), "stop_sequences.1: expected a string, got null"),
@@ -269,7 +281,7 @@ fn a_claude_code_request_is_read() {
     );
     assert!(request.stream);
     assert_eq!(request.thinking.unwrap().mode, ThinkingMode::Adaptive);
-    assert_eq!(request.effort, Some(Effort::High));
+    assert_eq!(request.output.effort, Some(Effort::High));
     assert_eq!(request.tool_choice, Some(ToolChoice::Auto));
     assert_eq!(request.conversation_key(None), "0195-ab");
     assert_eq!(request.conversation_key(Some("  head-1 ")), "head-1");
@@ -298,4 +310,22 @@ fn text_and_data_are_borrowed() {
     let request = parse(&body);
     let Block::Text(text) = &request.messages[0].blocks()[0] else { panic!() };
     assert!(body.as_bytes().as_ptr_range().contains(&text.raw().as_ptr()));
+}
+
+/// Reading what stands under a `type` that is given twice must not double the work at every level.
+#[test]
+fn nested_blocks_with_repeated_keys_are_read_once() {
+    let mut block = r#"{"type":"text","text":"x"}"#.to_owned();
+    for _ in 0..50 {
+        block =
+            format!(r#"{{"type":"tool_result","tool_use_id":"a","content":[{block}],"type":"tool_result"}}"#);
+    }
+    parse(&with_block("user", &block));
+    let mut block = r#"{"type":"text","text":"x"}"#.to_owned();
+    for _ in 0..30 {
+        block = format!(
+            r#"{{"type":"document","source":{{"type":"content","content":[{block}]}},"type":"image","type":"document"}}"#
+        );
+    }
+    parse(&with_block("user", &block));
 }

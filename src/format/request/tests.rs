@@ -2,13 +2,15 @@ use serde_json::{Value, json};
 
 use super::super::signatures::{Remembered, SignatureKey};
 use super::super::{KnownSignatures, Options, ToolCache};
-use super::{Converted, INTERLEAVED_HINT, Warning, convert};
+use super::{Converted, INTERLEAVED_HINT, Recovery, Warning, convert};
 use crate::anthropic::request::MessagesRequest;
 use crate::google::model::{Family, ModelId};
 
+mod generation;
 mod golden;
 mod pairing;
 mod property;
+mod thoughts;
 
 fn signature(name: &str) -> String {
     format!("{name}{}", "0123456789".repeat(5))
@@ -77,133 +79,6 @@ fn envelope_has_its_order_and_only_the_tail_changes() {
 }
 
 #[test]
-fn limits_follow_the_table() {
-    for (model, max_tokens, thinking, want) in [
-        (
-            "claude-x-thinking",
-            "4096",
-            "null",
-            r#"{"maxOutputTokens":40192,"thinkingConfig":{"include_thoughts":true,"thinking_budget":32000}}"#,
-        ),
-        (
-            "claude-x-thinking",
-            "0",
-            "null",
-            r#"{"maxOutputTokens":40192,"thinkingConfig":{"include_thoughts":true,"thinking_budget":32000}}"#,
-        ),
-        (
-            "claude-x-thinking",
-            "100",
-            r#"{"type":"disabled"}"#,
-            r#"{"maxOutputTokens":40192,"thinkingConfig":{"include_thoughts":true,"thinking_budget":32000}}"#,
-        ),
-        (
-            "claude-x-thinking",
-            "32000",
-            "null",
-            r#"{"maxOutputTokens":40192,"thinkingConfig":{"include_thoughts":true,"thinking_budget":32000}}"#,
-        ),
-        (
-            "claude-x-thinking",
-            "64000",
-            r#"{"type":"enabled","budget_tokens":10000}"#,
-            r#"{"maxOutputTokens":64000,"thinkingConfig":{"include_thoughts":true,"thinking_budget":10000}}"#,
-        ),
-        (
-            "claude-x-thinking",
-            "10000",
-            r#"{"type":"enabled","budget_tokens":10000}"#,
-            r#"{"maxOutputTokens":18192,"thinkingConfig":{"include_thoughts":true,"thinking_budget":10000}}"#,
-        ),
-        (
-            "claude-x-thinking",
-            "9",
-            r#"{"type":"enabled","budget_tokens":0}"#,
-            r#"{"maxOutputTokens":40192,"thinkingConfig":{"include_thoughts":true,"thinking_budget":32000}}"#,
-        ),
-        (
-            "claude-sonnet-4-6",
-            "100",
-            r#"{"type":"enabled","budget_tokens":10000}"#,
-            r#"{"maxOutputTokens":100}"#,
-        ),
-        // W17: the budget leaves room for the answer; 0 and negative ones are left alone.
-        (
-            "gemini-3-flash",
-            "32000",
-            "null",
-            r#"{"maxOutputTokens":16384,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":8192}}"#,
-        ),
-        (
-            "gemini-2.5-flash-thinking",
-            "8000",
-            r#"{"type":"enabled","budget_tokens":50000}"#,
-            r#"{"maxOutputTokens":8000,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":4000}}"#,
-        ),
-        (
-            "gemini-3.1-pro-high",
-            "16384",
-            r#"{"type":"enabled","budget_tokens":200000}"#,
-            r#"{"maxOutputTokens":16384,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":8192}}"#,
-        ),
-        (
-            "gemini-3-flash",
-            "8000",
-            r#"{"type":"enabled","budget_tokens":-1}"#,
-            r#"{"maxOutputTokens":8000,"thinkingConfig":{"includeThoughts":true,"thinkingBudget":-1}}"#,
-        ),
-    ] {
-        let body = format!(
-            r#"{{"max_tokens":{max_tokens},"thinking":{thinking},"messages":[{{"role":"user","content":"q"}}]}}"#
-        );
-        let input: Value = serde_json::from_str(&body).unwrap();
-        let want: Value = serde_json::from_str(want).unwrap();
-        assert_eq!(inner(&input, model)["generationConfig"], want, "{model} {max_tokens} {thinking}");
-    }
-}
-
-#[test]
-fn effort_sets_the_budget_of_adaptive_thinking() {
-    for (effort, claude, gemini) in [
-        ("low", 8_000, 2_000),
-        ("medium", 16_000, 8_000),
-        ("high", 32_000, 8_192),
-        ("xhigh", 48_000, 8_192),
-        ("max", 55_000, 8_192),
-        ("newest", 32_000, 8_192),
-    ] {
-        let input = serde_json::json!({"max_tokens": 64000, "thinking": {"type": "adaptive"},
-            "output_config": {"effort": effort}, "context_management": {"edits": []},
-            "messages": [{"role": "user", "content": "q"}]});
-        let budget =
-            |model: &str, key: &str| inner(&input, model)["generationConfig"]["thinkingConfig"][key].clone();
-        assert_eq!(budget("claude-opus-4-6-thinking", "thinking_budget"), claude, "{effort}");
-        assert_eq!(budget("gemini-3-pro", "thinkingBudget"), gemini, "{effort}");
-    }
-}
-
-#[test]
-fn disabled_thinking_is_honoured_only_by_the_switch() {
-    let body =
-        r#"{"max_tokens":9,"thinking":{"type":"disabled"},"messages":[{"role":"user","content":"q"}]}"#;
-    let options = Options { honour_disabled_thinking: true, ..Options::default() };
-    for (model, want) in [
-        ("claude-opus-4-6-thinking", serde_json::json!({"maxOutputTokens": 9})),
-        (
-            "gemini-3-flash",
-            serde_json::json!({"maxOutputTokens": 9, "thinkingConfig": {"includeThoughts": false, "thinkingBudget": 0}}),
-        ),
-        (
-            "gemini-3-pro",
-            serde_json::json!({"maxOutputTokens": 9, "thinkingConfig": {"includeThoughts": false}}),
-        ),
-    ] {
-        let converted = converted(body, model, &options);
-        assert_eq!(envelope(&converted)["request"]["generationConfig"], want, "{model}");
-    }
-}
-
-#[test]
 fn system_texts_preamble_and_attribution() {
     let body = r#"{"system":[{"type":"text","text":"x-anthropic-billing-header: cc_version=1;"},{"type":"text","text":""},{"type":"text","text":"A \"b\""}],
         "messages":[{"role":"user","content":"q"}]}"#;
@@ -268,4 +143,47 @@ fn warnings_count_what_was_left_out() {
         ]
     );
     assert!(envelope(&converted)["request"].get("tools").is_none());
+}
+
+/// Fields that the upstream knows nothing of change no byte.
+#[test]
+fn fields_without_effect() {
+    let body = |more: &str| format!(r#"{{{more}"messages":[{{"role":"user","content":"q"}}]}}"#);
+    let bytes = |more: &str, model: &str| {
+        converted(&body(more), model, &Options::default()).body.render("p", "s", "agent-1")
+    };
+    let more = r#""context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"},
+        {"type":"clear_tool_uses_20250919","trigger":{"type":"input_tokens","value":1},"keep":{"type":"tool_uses","value":0}}]},
+        "metadata":{"user_id":"u"},"service_tier":"auto","betas":["a"],"container":"c","mcp_servers":[],"inference_geo":"eu",
+        "thinking":{"type":"adaptive","display":"omitted"},"output_config":{"effort":"high"},"anthropic_version":"x","#;
+    for model in ["claude-opus-4-6-thinking", "gemini-3-pro"] {
+        assert_eq!(bytes(more, model), bytes("", model));
+    }
+}
+
+/// Only the attribution line itself is dropped, wherever the client put it.
+#[test]
+fn attribution_stands_alone_or_in_front_of_a_prompt() {
+    let line = "x-anthropic-billing-header: cc_version=1; cc_entrypoint=cli;";
+    for (system, drop, keep) in [
+        (json!(line), vec![], vec![line]),
+        (json!([{"type": "text", "text": line}]), vec![], vec![line]),
+        (json!(format!("{line}\nYou \\are\nC")), vec!["You \\are\nC"], vec![line, "You \\are\nC"]),
+        (json!(format!("{line}\n\n")), vec![], vec![line]),
+        (
+            json!([{"type": "text", "text": " \n"}, {"type": "text", "text": "A\nB"}]),
+            vec!["A\nB"],
+            vec!["A\nB"],
+        ),
+    ] {
+        let body = json!({"system": system, "messages": [{"role": "user", "content": "q"}]}).to_string();
+        for (keep_attribution_block, want) in [(false, drop), (true, keep)] {
+            let options = Options { keep_attribution_block, ..Options::default() };
+            let got = envelope(&converted(&body, "gemini-3-pro", &options));
+            let parts = got["request"]["systemInstruction"]["parts"].as_array();
+            let texts: Vec<&str> =
+                parts.into_iter().flatten().map(|part| part["text"].as_str().unwrap()).collect();
+            assert_eq!(texts, want, "{system}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub enum LearnedKind {
     Tool {
         /// The id under which the client knows the call.
         id: String,
-        /// The signature.
+        /// The signature; empty for a call that a Claude model made after a thought, which has none.
         signature: String,
     },
 }

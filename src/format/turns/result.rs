@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 
 use crate::anthropic::json::{Json, JsonStr, Kind};
-use crate::anthropic::request::{Document, ResultContent, ResultItem, Source, ToolResult};
+use crate::anthropic::request::{
+    Document, DocumentBody, Foreign, ResultContent, ResultItem, Source, ToolResult,
+};
 
 use super::{Builder, Part};
 
 /// Stands for a file that only the original API can read.
 pub(super) const NOT_FORWARDED: &str = "[A file that cannot be forwarded was left out.]";
+/// Stands for media in a model's turn.
+pub(super) const SHOWN_BELOW: &str = "[The file that was shown here follows in the next message.]";
 const INTERRUPTED: &str = "[Tool call was interrupted.]";
 const ORPHAN: &str = "[Result of a tool call that is not part of this conversation]";
 
@@ -36,11 +40,7 @@ impl<'r> Answer<'r> {
         match self.value {
             AnswerValue::Text(text) if text.is_empty() => Cow::Borrowed(ORPHAN),
             AnswerValue::Text(text) => Cow::Owned(format!("{ORPHAN}\\n{text}")),
-            AnswerValue::Json(json) => {
-                let quoted = serde_json::Value::from(json.raw()).to_string();
-                let escaped = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-                Cow::Owned(format!("{ORPHAN}\\n{escaped}"))
-            }
+            AnswerValue::Json(json) => Cow::Owned(format!("{ORPHAN}\\n{}", escaped(json.raw()))),
         }
     }
 
@@ -68,9 +68,9 @@ impl<'r> Answer<'r> {
     }
 }
 
-/// Escaped texts, joined by line breaks.
+/// Escaped texts, joined by line breaks; blank ones say nothing and are refused as a part of their own.
 pub(super) fn joined<'r>(texts: &'r [JsonStr<'r>]) -> Cow<'r, str> {
-    join(texts.iter().map(JsonStr::raw).map(Cow::Borrowed).collect())
+    join(texts.iter().filter(|text| !text.is_blank()).map(|text| Cow::Borrowed(text.raw())).collect())
 }
 
 fn join(mut texts: Vec<Cow<'_, str>>) -> Cow<'_, str> {
@@ -120,12 +120,21 @@ impl<'r> Builder<'r, '_> {
             ResultItem::Image(image) => {
                 into.images |= self.attach(&image.source, "image/jpeg", into, deferred);
             }
-            ResultItem::Document(Document::Media(source)) => {
-                into.documents |= self.attach(source, "application/pdf", into, deferred);
+            ResultItem::Foreign(block) => {
+                self.changes.foreign_blocks += 1;
+                into.texts.push(foreign(block));
             }
-            ResultItem::Document(Document::Parts(items)) => {
-                for item in items {
-                    self.gather(item, into, deferred);
+            ResultItem::Document(document) => {
+                into.texts.extend(heading(document));
+                match &document.body {
+                    DocumentBody::Media(source) => {
+                        into.documents |= self.attach(source, "application/pdf", into, deferred);
+                    }
+                    DocumentBody::Parts(items) => {
+                        for item in items {
+                            self.gather(item, into, deferred);
+                        }
+                    }
                 }
             }
         }
@@ -138,17 +147,53 @@ impl<'r> Builder<'r, '_> {
         into: &mut Gathered<'r>,
         deferred: &mut Vec<Part<'r>>,
     ) -> bool {
-        if let Source::File(_) = source {
-            self.changes.not_forwarded += 1;
+        let media = self.forwarded(source, default_type);
+        if media.is_none() {
             into.texts.push(Cow::Borrowed(NOT_FORWARDED));
-            return false;
         }
-        self.media(source, default_type, deferred);
-        true
+        let attached = media.is_some();
+        deferred.extend(media);
+        attached
     }
 }
 
 /// Tells the model what a reference to a deferred tool means: its declaration is in the request by now.
 pub(super) fn loaded<'r>(name: &JsonStr<'_>) -> Cow<'r, str> {
     Cow::Owned(format!("The tool {} is loaded and can be called.", name.raw()))
+}
+
+/// What stands above a document: its title and what the client says about it.
+pub(super) fn heading<'r>(document: &'r Document<'r>) -> Option<Cow<'r, str>> {
+    let title = document.title.as_ref().map(|title| Cow::Owned(format!("[Document: {}]", title.raw())));
+    let context = document.context.as_ref().map(|context| Cow::Borrowed(context.raw()));
+    let lines: Vec<_> = title.into_iter().chain(context).collect();
+    (!lines.is_empty()).then(|| join(lines))
+}
+
+/// A note of what a block of the original API says.
+pub(super) fn foreign<'r>(block: &Foreign<'_>) -> Cow<'r, str> {
+    let mut note = format!("[{}", block.kind.raw());
+    if let Some(name) = &block.name {
+        note.push(' ');
+        note.push_str(name.raw());
+    }
+    note.push(']');
+    if let Some(input) = &block.input {
+        note.push_str("\\n");
+        note.push_str(&escaped(input.raw()));
+    }
+    for text in &block.texts {
+        note.push_str("\\n");
+        note.push_str(text.raw());
+    }
+    if block.cut {
+        note.push_str("\\n[The rest was left out.]");
+    }
+    Cow::Owned(note)
+}
+
+/// JSON as the inside of a JSON string.
+fn escaped(json: &str) -> String {
+    let quoted = serde_json::Value::from(json).to_string();
+    quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
 }

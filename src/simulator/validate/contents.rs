@@ -1,5 +1,7 @@
 //! The conversation: roles, parts, pairing of calls and results, signatures.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -13,7 +15,7 @@ const PART_FIELDS: [&str; 7] =
 const PAYLOADS: [&str; 5] = ["text", "functionCall", "functionResponse", "inlineData", "fileData"];
 const CLAUDE_MEDIA: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"];
 
-/// Checks `systemInstruction`: text only, none of it empty.
+/// Checks `systemInstruction`: text only, none of it blank.
 pub(super) fn system(node: &Node<'_>) -> Check {
     node.object(&["parts"], &["role"])?;
     if let Some(role) = node.field("role")
@@ -23,7 +25,15 @@ pub(super) fn system(node: &Node<'_>) -> Check {
     }
     for part in node.known("parts")?.elements()? {
         part.object(&["text"], &[])?;
-        part.known("text")?.filled()?;
+        written(&part.known("text")?)?;
+    }
+    Ok(())
+}
+
+/// A text that is not blank.
+fn written(text: &Node<'_>) -> Check {
+    if text.filled()?.trim().is_empty() {
+        return text.refuse("text content blocks must contain non-whitespace text");
     }
     Ok(())
 }
@@ -64,7 +74,16 @@ pub(super) fn contents(node: &Node<'_>, model: Model, thinking: bool) -> Check {
         }
         turns.push(Turn { node: content, from_model, parts });
     }
+    turns.iter().try_for_each(|turn| order(turn, model))?;
     pairs(&turns)?;
+    if let Some(last) = turns.last().filter(|last| last.from_model) {
+        return last
+            .node
+            .refuse("Please ensure that multiturn requests end with a user role or a function response.");
+    }
+    if model.maker == Maker::Claude {
+        unique_ids(&turns)?;
+    }
     if model.maker == Maker::Claude && thinking { thought_first(&turns) } else { Ok(()) }
 }
 
@@ -101,7 +120,10 @@ fn part(node: &Node<'_>, from_model: bool, model: Model) -> Check {
             }
         }
         "text" => {
-            data.filled()?;
+            match model.maker {
+                Maker::Claude => written(&data)?,
+                Maker::Gemini => data.filled().map(drop)?,
+            }
             match signature {
                 None => Ok(()),
                 Some((field, _)) if model.maker == Maker::Claude => field.refuse("belongs to a thought"),
@@ -207,6 +229,34 @@ fn media_type(node: &Node<'_>, maker: Maker) -> Check {
     if known { Ok(()) } else { node.refuse(format!("Unsupported MIME type: {kind}")) }
 }
 
+/// A turn of the model: thoughts of a Claude model do not stand last, and nothing but calls follows a call.
+fn order(turn: &Turn<'_>, model: Model) -> Check {
+    if !turn.from_model {
+        return Ok(());
+    }
+    let is_call = |part: &&Node<'_>| part.field("functionCall").is_some();
+    if let Some(late) = turn.parts.iter().skip_while(|part| !is_call(part)).find(|part| !is_call(part)) {
+        return late.refuse("nothing but function calls may follow a function call");
+    }
+    match turn.parts.last() {
+        Some(last) if model.maker == Maker::Claude && last.field("thought").is_some() => {
+            last.refuse("The final block in an assistant message cannot be `thinking`.")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// No id names two calls, wherever they stand.
+fn unique_ids(turns: &[Turn<'_>]) -> Check {
+    let mut seen = HashSet::new();
+    for call in turns.iter().flat_map(|turn| turn.of("functionCall")) {
+        if !call.value["id"].as_str().is_none_or(|id| seen.insert(id)) {
+            return call.refuse("`tool_use` ids must be unique");
+        }
+    }
+    Ok(())
+}
+
 /// Every call is answered in the next turn, every answer has its call, answers come first.
 fn pairs(turns: &[Turn<'_>]) -> Check {
     let mut open: Vec<Node<'_>> = Vec::new();
@@ -219,13 +269,6 @@ fn pairs(turns: &[Turn<'_>]) -> Check {
         }
         answer(&turn.node, std::mem::take(&mut open), &results)?;
         open = turn.of("functionCall");
-        for (at, one) in open.iter().enumerate() {
-            if one.value.get("id").is_some()
-                && open[..at].iter().any(|other| other.value.get("id") == one.value.get("id"))
-            {
-                return one.refuse("tool_use ids must be unique");
-            }
-        }
     }
     match open.first() {
         Some(call) => call.refuse("tool_use without a tool_result immediately after"),

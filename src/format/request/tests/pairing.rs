@@ -3,32 +3,31 @@
 
 use serde_json::{Value, json};
 
-use super::super::super::{Options, ToolCache, signatures_wanted};
-use super::super::convert;
+use super::super::super::Options;
 use super::*;
 
-fn user(content: Value) -> Value {
+pub(super) fn user(content: Value) -> Value {
     json!({"role": "user", "content": content})
 }
 
-fn assistant(content: Value) -> Value {
+pub(super) fn assistant(content: Value) -> Value {
     json!({"role": "assistant", "content": content})
 }
 
-fn call(id: &str) -> Value {
+pub(super) fn call(id: &str) -> Value {
     json!({"type": "tool_use", "id": id, "name": "read.file", "input": {"b": 1, "a": 2}})
 }
 
-fn result(id: &str, content: Value) -> Value {
+pub(super) fn result(id: &str, content: Value) -> Value {
     json!({"type": "tool_result", "tool_use_id": id, "content": content})
 }
 
-fn turns(messages: &[Value], model: &str) -> Value {
+pub(super) fn turns(messages: &[Value], model: &str) -> Value {
     contents(&json!({"messages": messages}), model)
 }
 
 /// A short form: role and, for each part, what it is.
-fn shape(contents: &Value) -> Vec<String> {
+pub(super) fn shape(contents: &Value) -> Vec<String> {
     let part = |part: &Value| {
         if let Some(call) = part.get("functionCall") {
             return format!("call {}", call["id"].as_str().unwrap_or("-"));
@@ -111,14 +110,14 @@ fn every_kind_of_result_is_an_object() {
     ] {
         let messages = [assistant(json!([call("a")])), user(json!([result("a", content.clone())]))];
         let got = turns(&messages, "claude-sonnet-4-6");
-        assert_eq!(got[1]["parts"][0]["functionResponse"]["response"].to_string(), want, "{content}");
+        assert_eq!(got[2]["parts"][0]["functionResponse"]["response"].to_string(), want, "{content}");
     }
     let missing = json!({"type": "tool_result", "tool_use_id": "a", "is_error": true});
     let got = turns(&[assistant(json!([call("a")])), user(json!([missing]))], "claude-sonnet-4-6");
-    assert_eq!(got[1]["parts"][0]["functionResponse"]["response"], json!({"result": "", "is_error": true}));
+    assert_eq!(got[2]["parts"][0]["functionResponse"]["response"], json!({"result": "", "is_error": true}));
     let object = json!({"type": "tool_result", "tool_use_id": "a", "is_error": true, "content": {"k": 1}});
     let got = turns(&[assistant(json!([call("a")])), user(json!([object]))], "claude-sonnet-4-6");
-    let response = &got[1]["parts"][0]["functionResponse"]["response"];
+    let response = &got[2]["parts"][0]["functionResponse"]["response"];
     assert_eq!(*response, json!({"result": {"k": 1}, "is_error": true}));
 }
 
@@ -135,7 +134,7 @@ fn media_of_results_stand_at_the_end_of_the_message() {
         ),
     ];
     assert_eq!(
-        shape(&turns(&messages, "claude-sonnet-4-6"))[1],
+        shape(&turns(&messages, "claude-sonnet-4-6"))[2],
         r#"user: answer a {"result":"Image attached"} | answer b {"result":"Document attached"} | text t | inline | file | inline"#
     );
 }
@@ -195,147 +194,196 @@ fn names_are_clean_everywhere_and_lead_back() {
     assert_eq!(got.names.raw("invented"), "invented");
 }
 
-fn thinking(signature: &str) -> Value {
-    json!({"type": "thinking", "thinking": "hm", "signature": signature})
-}
-
-/// The tool loop of spec `conversion.md` §5.8, as it should be (§13.2).
+/// Ids that Claude models refuse become good ones, the same on call and result, and no two calls share one.
 #[test]
-fn recovery_follows_what_survives() {
-    let long_own =
-        json!({"type": "tool_use", "id": "a", "name": "f", "input": {}, "thoughtSignature": "SIG_U"});
-    for (first, calls, gemini, claude) in [
-        (None, call("a"), true, false),
-        (None, call("toolu_B"), false, false),
-        (None, long_own, false, true),
-        (Some(thinking("")), call("a"), true, true),
-        (Some(thinking("SIG_G")), call("a"), false, true),
-        (Some(thinking("SIG_C")), call("a"), true, false),
-        (Some(thinking("SIG_U")), call("a"), true, true),
-        (Some(json!({"type": "redacted_thinking", "data": "z"})), call("a"), true, true),
-    ] {
-        let id = calls["id"].as_str().unwrap().to_owned();
-        let mut blocks: Vec<Value> = first.into_iter().collect();
-        blocks.push(json!({"type": "text", "text": "t"}));
-        blocks.push(calls);
-        let messages = [user(json!("q")), assistant(json!(blocks)), user(json!([result(&id, json!("r"))]))];
-        for (model, recovers) in [("gemini-3-pro", gemini), ("claude-opus-4-6-thinking", claude)] {
-            let shape = shape(&turns(&messages, model));
-            assert_eq!(shape.len(), if recovers { 5 } else { 3 }, "{model} {blocks:?} {shape:?}");
-            if recovers {
-                assert_eq!(shape[3..], ["model: text [Tool execution completed.]", "user: text [Continue]"]);
-            }
-        }
-        for model in ["gemini-2.5-flash", "claude-sonnet-4-6", "gpt-oss-120b"] {
-            assert_eq!(shape(&turns(&messages, model)).len(), 3, "{model}");
-        }
-    }
-}
-
-#[test]
-fn several_answering_messages_are_counted() {
+fn ids_are_good_and_unique() {
+    let odd = "functions.f:0";
     let messages = [
         user(json!("q")),
-        assistant(json!([call("a"), call("b")])),
-        user(json!([result("a", json!("1"))])),
-        user(json!([result("b", json!("2"))])),
-    ];
-    assert_eq!(shape(&turns(&messages, "gemini-3-pro"))[3], "model: text [2 tool executions completed.]");
-}
-
-#[test]
-fn no_foreign_or_unknown_signature_is_sent() {
-    let messages = [
-        user(json!("q")),
-        assistant(
-            json!([thinking("SIG_C"), thinking("SIG_G"), thinking("SIG_U"), {"type": "text", "text": "t"}]),
+        assistant(json!([call(odd), call("a"), call("")])),
+        user(
+            json!([result(odd, json!("1")), result("a", json!("2")), {"type": "tool_result", "content": "3"}]),
         ),
+        assistant(json!([call(odd), call("a"), call("a")])),
+        user(json!([result("a", json!("4")), result(odd, json!("5")), result("a", json!("6"))])),
     ];
-    for (model, want) in [
-        ("claude-sonnet-4-6", Some("SIG_C")),
-        ("gemini-3-pro", Some("SIG_G")),
-        ("gpt-oss-120b", Some("SIG_U")),
-    ] {
-        let got = turns(&messages, model);
-        let sent: Vec<String> = got[1]["parts"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|part| Some(part.get("thoughtSignature")?.as_str()?.to_owned()))
-            .collect();
-        assert_eq!(sent, want.map(signature).into_iter().collect::<Vec<_>>(), "{model}");
-    }
-    // A call whose signature is known to be another family's gets none of its own either.
-    let body = json!({"messages": [assistant(json!([{"type": "tool_use", "id": "c1", "name": "f", "thoughtSignature": signature("SIG_C")}]))]}).to_string();
-    let request = MessagesRequest::parse(body.as_bytes()).unwrap();
-    let mut known = known();
-    known.insert(
-        &SignatureKey::Tool("c1"),
-        Remembered { family: Family::Claude, signature: Some(signature("SIG_C")) },
-    );
-    let converted =
-        convert(&request, &ModelId::new("gemini-3-pro"), &known, &Options::default(), &ToolCache::new(0))
-            .unwrap();
-    let part = &envelope(&converted)["request"]["contents"][0]["parts"][0];
-    assert_eq!(part["thoughtSignature"], "skip_thought_signature_validator");
-}
-
-#[test]
-fn order_of_assistant_blocks() {
-    let text = |text: &str| json!({"type": "text", "text": text});
-    let messages =
-        [user(json!("q")), assistant(json!([thinking("SIG_C"), text("x"), thinking("SIG_C"), text("y")]))];
-    let body = spelled_out(&json!({"messages": messages}).to_string());
-    for (always, want) in [
-        (true, "model: thought hm | thought hm | text x | text y"),
-        (false, "model: thought hm | text x | thought hm | text y"),
-    ] {
-        let options = Options { reorder_always: always, ..Options::default() };
-        let got = converted(&body, "claude-sonnet-4-6", &options);
-        assert_eq!(shape(&envelope(&got)["request"]["contents"])[1], want);
-    }
-    let messages = [assistant(json!([call("a"), text("x"), thinking("SIG_C"), text(" "), call("b")]))];
-    for always in [true, false] {
-        let options = Options { reorder_always: always, ..Options::default() };
-        let got = converted(
-            &spelled_out(&json!({"messages": messages}).to_string()),
-            "claude-sonnet-4-6",
-            &options,
+    let ids = |messages: &[Value]| -> Vec<(String, String)> {
+        let contents = turns(messages, "claude-sonnet-4-6");
+        let parts = contents.as_array().unwrap().iter().flat_map(|turn| turn["parts"].as_array().unwrap());
+        parts
+            .filter_map(|part| {
+                let (value, shown) = if let Some(call) = part.get("functionCall") {
+                    (call, "call".to_owned())
+                } else {
+                    let answer = part.get("functionResponse")?;
+                    (answer, answer["response"]["result"].as_str().unwrap().to_owned())
+                };
+                Some((value["id"].as_str().unwrap().to_owned(), shown))
+            })
+            .collect()
+    };
+    let got = ids(&messages);
+    let (calls, answers): (Vec<_>, Vec<_>) = got.iter().cloned().partition(|(_, shown)| shown == "call");
+    let calls: Vec<String> = calls.into_iter().map(|(id, _)| id).collect();
+    assert_eq!((calls[1].as_str(), calls[4].as_str(), calls[5].as_str()), ("a", "a_2", "a_3"));
+    for (at, id) in calls.iter().enumerate() {
+        assert!(
+            !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)),
+            "{id}"
         );
-        assert_eq!(
-            shape(&envelope(&got)["request"]["contents"])[0],
-            "model: thought hm | text x | call a | call b"
-        );
+        assert!(!calls[..at].contains(id), "{id}");
     }
-}
-
-#[test]
-fn wanted_signatures_are_newest_first_and_distinct() {
-    let body = spelled_out(
-        &json!({"messages": [
-            assistant(json!([thinking("SIG_C"), call("a")])), user(json!([result("a", json!(""))])),
-            assistant(json!([thinking("SIG_G"), thinking("short"), call("b"), call("a")])), user(json!("x")),
-        ]})
-        .to_string(),
-    );
-    let request = MessagesRequest::parse(body.as_bytes()).unwrap();
-    let (c, g) = (signature("SIG_C"), signature("SIG_G"));
-    let claude = signatures_wanted(&request, &ModelId::new("claude-sonnet-4-6"));
-    assert_eq!(claude, [SignatureKey::Thinking(&g), SignatureKey::Thinking(&c)]);
-    let gemini = signatures_wanted(&request, &ModelId::new("gemini-3-pro"));
+    let answered = |result: &str| answers.iter().find(|(_, shown)| shown == result).unwrap().0.clone();
     assert_eq!(
-        gemini,
+        ["1", "2", "3", "5", "4", "6"].map(answered).to_vec(),
+        calls,
+        "each result goes to its call, equal ids in their order"
+    );
+    assert_eq!(ids(&messages[..3]), got[..6], "ids of a growing conversation stay");
+}
+
+/// Matching results to calls one by one would take minutes here.
+#[test]
+fn many_calls_at_once_are_matched_in_linear_time() {
+    let ids: Vec<String> = (0..50_000).map(|at| format!("toolu_{at}")).collect();
+    let calls: Vec<Value> = ids.iter().map(|id| call(id)).collect();
+    let results: Vec<Value> = ids.iter().rev().map(|id| result(id, json!(id))).collect();
+    let got = turns(&[user(json!("q")), assistant(json!(calls)), user(json!(results))], "claude-sonnet-4-6");
+    let answers = got[2]["parts"].as_array().unwrap();
+    assert_eq!(answers.len(), ids.len());
+    for answer in answers {
+        assert_eq!(answer["functionResponse"]["id"], answer["functionResponse"]["response"]["result"]);
+    }
+}
+
+#[test]
+fn blank_search_results_are_left_out() {
+    let blank = json!({"type": "search_result", "title": " ", "source": "", "content": [{"type": "text", "text": "\n"}]});
+    let filled = json!({"type": "search_result", "title": "T", "source": "s", "content": [{"type": "text", "text": "\n"}]});
+    let got = turns(
+        &[user(
+            json!([blank, filled, {"type": "document", "source": {"type": "content", "content": [blank]}}]),
+        )],
+        "claude-sonnet-4-6",
+    );
+    assert_eq!(shape(&got), ["user: text T\ns"]);
+}
+
+#[test]
+fn a_prefilled_answer_is_followed_by_a_request_to_go_on() {
+    let messages = [user(json!("q")), assistant(json!("{ "))];
+    for model in ["claude-opus-4-6-thinking", "gemini-3-pro"] {
+        let got = shape(&turns(&messages, model));
+        assert_eq!(got[..2], ["user: text q", "model: text { "]);
+        assert!(got.len() == 3 && got[2].starts_with("user: text Go on"), "{got:?}");
+    }
+    let blank = [user(json!("q")), assistant(json!(" "))];
+    assert_eq!(shape(&turns(&blank, "gemini-3-pro")), ["user: text q"]);
+    let alone = [assistant(json!("hi")), user(json!("q"))];
+    assert_eq!(shape(&turns(&alone, "gemini-3-pro")), ["user: text .", "model: text hi", "user: text q"]);
+}
+
+#[test]
+fn what_only_the_original_api_understands_becomes_notes() {
+    let long = "x".repeat(20_000);
+    let messages = [
+        user(json!([{"type": "text", "text": "q"}, {"type": "container_upload", "file_id": "file_1"}])),
+        assistant(json!([
+            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "a \"b\""}},
+            {"type": "web_search_tool_result", "tool_use_id": "s", "content": [
+                {"type": "web_search_result", "title": "T", "url": "https://x/", "encrypted_content": "ZZZZ", "page_age": "1 day"}]},
+            {"type": "mcp_tool_use", "id": "m", "name": "echo", "server_name": "srv", "input": {}},
+            {"type": "mcp_tool_result", "tool_use_id": "m", "is_error": false, "content": [{"type": "text", "text": "hi"}]},
+            {"type": "code_execution_tool_result", "tool_use_id": "c", "content":
+                {"type": "code_execution_result", "stdout": "out\n", "stderr": "", "return_code": 0}},
+            {"type": "compaction", "content": "We fixed \"it\"."},
+            {"type": "newest", "text": long},
+            {"type": "empty_one", "id": "x"},
+        ])),
+        user(json!([result(
+            "gone",
+            json!([{"type": "web_fetch_tool_result", "content": {"type": "web_fetch_result", "url": "https://y/",
+            "content": {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "page"}}}}])
+        )])),
+    ];
+    let body = json!({"messages": messages}).to_string();
+    let got = converted(&body, "claude-sonnet-4-6", &Options::default());
+    let contents = envelope(&got)["request"]["contents"].clone();
+    assert_eq!(contents[0]["parts"][1]["text"], "[A file that cannot be forwarded was left out.]");
+    let notes: Vec<&str> =
+        contents[1]["parts"].as_array().unwrap().iter().map(|part| part["text"].as_str().unwrap()).collect();
+    assert_eq!(
+        notes[..6],
         [
-            SignatureKey::Tool("a"),
-            SignatureKey::Tool("b"),
-            SignatureKey::Thinking(&g),
-            SignatureKey::Thinking(&c)
+            "[server_tool_use web_search]\n{\"query\":\"a \\\"b\\\"\"}",
+            "[web_search_tool_result]\nT\nhttps://x/\n1 day",
+            "[mcp_tool_use echo]",
+            "[mcp_tool_result]\nhi",
+            "[code_execution_tool_result]\nout\n",
+            "[compaction]\nWe fixed \"it\".",
         ]
     );
-    for remembered in [
-        Remembered { family: Family::Gemini, signature: Some("a:b".to_owned()) },
-        Remembered { family: Family::Claude, signature: None },
-    ] {
-        assert_eq!(Remembered::decode(&remembered.encode()), remembered);
-    }
+    assert_eq!(notes.len(), 7);
+    assert!(notes[6].starts_with("[newest]\nxxx") && notes[6].ends_with("x\n[The rest was left out.]"));
+    assert!(notes[6].len() < 17_000);
+    let late = contents[2]["parts"][0]["text"].as_str().unwrap();
+    assert!(late.ends_with("[web_fetch_tool_result]\nhttps://y/\npage"), "{late}");
+    assert_eq!(
+        got.warnings,
+        [
+            Warning::BlocksDropped(1),
+            Warning::OrphanResults(1),
+            Warning::FilesNotForwarded(1),
+            Warning::BlocksNoted(8),
+        ]
+    );
+}
+
+#[test]
+fn documents_keep_title_and_context() {
+    let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "BBBB"});
+    let content = json!([{"type": "text", "text": "inner"},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]);
+    let messages = [
+        assistant(json!([call("a")])),
+        user(json!([
+            result("a", json!([{"type": "document", "title": "R", "source": pdf}])),
+            {"type": "document", "source": pdf, "title": "T \"x\"", "context": "from mail", "citations": {"enabled": true}},
+            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "plain"}, "title": null},
+            {"type": "document", "source": {"type": "content", "content": content}, "context": " "},
+            {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}},
+            {"type": "document", "source": {"type": "file", "file_id": "f"}, "title": "F"},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}},
+        ])),
+    ];
+    assert_eq!(
+        shape(&turns(&messages, "gemini-3-pro"))[2],
+        "user: answer a {\"result\":\"[Document: R]\"} | text [Document: T \"x\"]\nfrom mail | inline | text plain | \
+         text inner | inline | file | text [Document: F] | text [A file that cannot be forwarded was left out.] | \
+         text [A file that cannot be forwarded was left out.] | inline"
+    );
+}
+
+/// A picture that a model drew comes back in its turn, where no upstream model takes it.
+#[test]
+fn media_of_the_model_move_to_the_user() {
+    let png =
+        json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}});
+    let messages =
+        [user(json!("draw")), assistant(json!([png, call("a")])), user(json!([result("a", json!("r"))]))];
+    assert_eq!(
+        shape(&turns(&messages, "gemini-3-pro"))[1..3],
+        [
+            "model: text [The file that was shown here follows in the next message.] | call a",
+            "user: answer a {\"result\":\"r\"} | inline",
+        ]
+    );
+    assert_eq!(
+        shape(&turns(
+            &messages[..1].iter().cloned().chain([assistant(json!([png]))]).collect::<Vec<_>>(),
+            "gemini-3-pro"
+        ))
+        .len(),
+        3
+    );
 }

@@ -119,7 +119,11 @@ fn e1_thinking_text_and_call() {
     );
     assert_eq!(
         outcome.learned,
-        [Learned { kind: LearnedKind::Thinking { signature: sig_c }, family: Family::Claude }]
+        [
+            LearnedKind::Thinking { signature: sig_c },
+            LearnedKind::Tool { id: "toolu_1".to_owned(), signature: String::new() },
+        ]
+        .map(|kind| Learned { kind, family: Family::Claude })
     );
 }
 
