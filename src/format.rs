@@ -13,6 +13,7 @@ pub use signatures::{KnownSignatures, Remembered, SignatureKey, signatures_wante
 pub use tools::{ToolCache, ToolNames};
 
 /// Switches of the conversion.
+#[expect(clippy::struct_excessive_bools, reason = "switches that do not depend on each other")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Send the client's attribution block on.
@@ -21,6 +22,8 @@ pub struct Options {
     pub honour_disabled_thinking: bool,
     /// W22: sort every assistant turn (thoughts, text, calls), also where the upstream would take its order.
     pub reorder_always: bool,
+    /// Refuse requests with tools that the original API runs itself, instead of leaving the tools out.
+    pub refuse_server_tools: bool,
     /// Text in front of the client's system prompt; empty: nothing is injected.
     pub system_preamble: String,
     /// `userAgent` of the envelope.
@@ -33,6 +36,7 @@ impl Default for Options {
             keep_attribution_block: false,
             honour_disabled_thinking: false,
             reorder_always: true,
+            refuse_server_tools: false,
             system_preamble: String::new(),
             user_agent_field: "antigravity".to_owned(),
         }

@@ -331,6 +331,7 @@ fn settings(config: &Config) -> Settings {
             keep_attribution_block: conversion.keep_attribution_block,
             honour_disabled_thinking: conversion.honour_disabled_thinking,
             reorder_always: conversion.reorder_always,
+            refuse_server_tools: conversion.refuse_server_tools,
             system_preamble: config.upstream.system_preamble.clone(),
             user_agent_field: config.upstream.client_name.clone(),
         },

@@ -140,6 +140,7 @@ pub static SETTINGS: &[Setting] = &[
     set(Conversion, "conversion.attributionBlock", Kind::Choice(&["drop", "keep"]), "drop", "What happens to Claude Code's `x-anthropic-billing-header` block.").live(),
     set(Conversion, "conversion.honourDisabledThinking", Kind::Bool, "false", "Whether `thinking: {\"type\":\"disabled\"}` switches thinking off on thinking models.").live(),
     set(Conversion, "conversion.reorderAlways", Kind::Bool, "true", "Whether blocks of assistant turns are put in order even where they are.").live(),
+    set(Conversion, "conversion.serverTools", Kind::Choice(&["drop", "refuse"]), "drop", "What happens to tools that the original API runs itself (`web_search_…`): left out with a warning, or the request is refused.").live(),
 
     set(Telemetry, "logLevel", Kind::LogFilter, "info", "What is logged.").env(&["LOG_LEVEL"]).live(),
     set(Telemetry, "logFormat", Kind::Choice(&["text", "json"]), "text", "How log lines look; they go to standard error.").env(&["LOG_FORMAT"]),

@@ -4,7 +4,6 @@
 //! the client's body. The same request gives the same bytes, whatever the account; what changes per attempt stands in
 //! the short tail (spec `conversion.md` §3, §7, W44; `design.md` §1, 7).
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::anthropic::request::{Block, Message, MessagesRequest, RequestError, Role, ToolChoice};
@@ -13,15 +12,17 @@ use crate::google::model::{Family, ModelId};
 mod body;
 mod count;
 mod generation;
+mod warning;
 
 use super::Options;
 use super::signatures::{CallSignature, KnownSignatures};
 use super::thinking;
 use super::tools::{Declared, ToolCache, ToolNames};
-use super::turns::{self, Changes, Part, Recovery, Rules, Turn};
+use super::turns::{self, Changes, Part, Rules, Turn};
 pub use body::UpstreamBody;
 pub use count::count_body;
 use generation::Generation;
+pub use warning::Warning;
 
 /// Tells Gemini not to check the signature of a call whose own is not known.
 pub const SKIP_SIGNATURE: &str = "skip_thought_signature_validator";
@@ -52,75 +53,6 @@ pub struct Converted {
     pub warnings: Vec<Warning>,
 }
 
-/// Something that was changed or left out; worth a line in the log, never an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
-    /// Blocks of unknown types.
-    BlocksDropped(u32),
-    /// Thoughts that the target would refuse.
-    ThoughtsDropped(u32),
-    /// Results without a call in the turn before, sent as text.
-    OrphanResults(u32),
-    /// Calls without a result, answered by a note.
-    UnansweredCalls(u32),
-    /// Files that only the original API can read.
-    FilesNotForwarded(u32),
-    /// Blocks that only the original API understands, sent as notes.
-    BlocksNoted(u32),
-    /// An answer was begun by the client; the model is asked to go on from there.
-    Prefilled,
-    /// The budget that the client named, and the one that is sent.
-    BudgetChanged(i64, i64),
-    /// Sampling parameters that a Claude model does not take while it thinks.
-    SamplingLeftOut(Vec<&'static str>),
-    /// Stop sequences beyond those the model takes.
-    StopSequencesLeftOut(usize),
-    /// The schema of the answer is asked for in words.
-    SchemaNotEnforced,
-    /// Tools that the original API runs itself.
-    ServerToolsSkipped(Vec<String>),
-    /// A Claude model cannot be made to call a tool here.
-    ToolChoiceNotForced,
-    /// The conversation was closed because its thoughts were lost.
-    Recovered(Recovery),
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BlocksDropped(count) => write!(f, "{count} blocks of unknown type dropped"),
-            Self::ThoughtsDropped(count) => {
-                write!(f, "{count} thinking blocks not usable by this model dropped")
-            }
-            Self::OrphanResults(count) => write!(f, "{count} tool results without a call sent as text"),
-            Self::UnansweredCalls(count) => {
-                write!(f, "{count} tool calls without a result marked as interrupted")
-            }
-            Self::FilesNotForwarded(count) => write!(f, "{count} file references left out"),
-            Self::BlocksNoted(count) => {
-                write!(f, "{count} blocks that only the original API understands sent as notes")
-            }
-            Self::Prefilled => f.write_str("a prefilled answer sent as a turn of its own"),
-            Self::BudgetChanged(asked, sent) => {
-                write!(f, "thinking budget of {asked} tokens changed to {sent}")
-            }
-            Self::SamplingLeftOut(names) => {
-                write!(f, "left out, since the model thinks: {}", names.join(", "))
-            }
-            Self::StopSequencesLeftOut(count) => write!(f, "{count} stop sequences left out"),
-            Self::SchemaNotEnforced => f.write_str("the schema of the answer is asked for in words"),
-            Self::ServerToolsSkipped(names) => write!(f, "server tools left out: {}", names.join(", ")),
-            Self::ToolChoiceNotForced => f.write_str("tool_choice is not enforced for Claude models"),
-            Self::Recovered(Recovery::ToolLoop) => {
-                f.write_str("tool loop closed because its thinking was lost")
-            }
-            Self::Recovered(Recovery::Interrupted) => {
-                f.write_str("interrupted tool call closed because its thinking was lost")
-            }
-        }
-    }
-}
-
 /// Converts a request for `target`. Pure: the same arguments give the same bytes.
 pub fn convert(
     request: &MessagesRequest<'_>,
@@ -132,6 +64,11 @@ pub fn convert(
     let Prepared { names, rules, hints, turns, changes } =
         Prepared::new(request, target, known, options, tools);
     let has_tools = hints.has_tools;
+    if options.refuse_server_tools
+        && let Some(refusal) = names.declared().refusal()
+    {
+        return Err(refusal);
+    }
 
     let mut out = Vec::with_capacity(request.body_bytes + request.body_bytes / 16 + SPARE_BYTES);
     out.extend_from_slice(b"{\"model\":");
@@ -214,7 +151,8 @@ fn warnings(
     let mut list: Vec<Warning> =
         counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, warning)| warning(count)).collect();
     if !declared.skipped.is_empty() {
-        list.push(Warning::ServerToolsSkipped(declared.skipped.clone()));
+        let names = declared.skipped.iter().map(|skipped| skipped.name.clone()).collect();
+        list.push(Warning::ServerToolsSkipped(names));
     }
     if forced && family == Family::Claude && !declared.json.is_empty() {
         list.push(Warning::ToolChoiceNotForced);
@@ -381,7 +319,7 @@ fn write_tool_config(
         (Some(ToolChoice::Tool(name)), _) => ("ANY", Some(names.clean(name))),
         (Some(ToolChoice::Auto) | None, _) => return Ok(()),
     };
-    if only.is_some_and(|name| names.declared().skipped.iter().any(|skipped| skipped == name)) {
+    if only.is_some_and(|name| names.declared().skipped.iter().any(|skipped| skipped.name == name)) {
         return Err(RequestError::new("tool_choice.name: this tool runs on the original API's servers only"));
     }
     out.extend_from_slice(b"\"toolConfig\":{\"functionCallingConfig\":{\"mode\":");

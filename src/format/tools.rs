@@ -3,14 +3,16 @@
 //! Clients send the same tools with every request, so the converted declarations are kept by the hash of their raw
 //! bytes (spec `conversion.md` §3.9, W11, W18, W44).
 
+mod typed;
+
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use crate::anthropic::request::{Tool, Tools};
+use crate::anthropic::request::{RequestError, Tool, Tools};
 use crate::google::model::Family;
 
 use super::request::write_string;
@@ -71,35 +73,82 @@ fn unique_name(raw: &str, taken: impl Fn(&str) -> bool) -> String {
     }
 }
 
+/// One declaration on its way.
+struct Declaration<'t> {
+    raw: Cow<'t, str>,
+    clean: String,
+    /// Escaped.
+    description: &'t str,
+    parameters: Cow<'static, [u8]>,
+}
+
+impl<'t> Declaration<'t> {
+    /// `None` for a tool that nobody can run here.
+    fn of(tool: &'t Tool<'_>, index: usize) -> Option<Self> {
+        let typed = match &tool.typed {
+            Some(kind) => Some(typed::find(kind)?),
+            None => None,
+        };
+        let own = tool.description.as_ref().map_or("", |text| text.raw());
+        let (description, parameters) = match (typed, &tool.schema) {
+            (Some(typed), _) => {
+                let description = if own.is_empty() { typed.description } else { own };
+                (description, Cow::Borrowed(typed.parameters.as_bytes()))
+            }
+            (None, Some(json)) => (own, Cow::Owned(schema::convert(json.raw()))),
+            (None, None) => (own, Cow::Owned(schema::placeholder())),
+        };
+        let raw = match &tool.name {
+            Some(name) => Cow::Borrowed(name.as_ref()),
+            None => format!("tool-{index}").into(),
+        };
+        Some(Self { raw, clean: String::new(), description, parameters })
+    }
+}
+
+/// A tool that the original API would run itself.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    /// Its place in `tools`.
+    pub(super) index: usize,
+    /// Its name, else its type.
+    pub(super) name: String,
+}
+
 /// The converted form of one `tools` array.
 #[derive(Debug, Default)]
 pub struct Declared {
     /// The upstream's `tools` value; empty when no tool is left.
     pub(super) json: Vec<u8>,
     /// Tools that the original API would run itself and that are left out.
-    pub(super) skipped: Vec<String>,
+    pub(super) skipped: Vec<Skipped>,
     names: Names,
 }
 
 impl Declared {
+    /// Why a request with a tool that was left out is refused, where the operator wants that.
+    pub(super) fn refusal(&self) -> Option<RequestError> {
+        let Skipped { index, name } = self.skipped.first()?;
+        Some(RequestError::new(format!(
+            "tools.{index}: {name} runs on the original API's servers only; leave it out of the request \
+             (operator: conversion.serverTools is refuse)"
+        )))
+    }
+
     /// Converts `tools`; every name gets its own clean form.
     pub(super) fn new(tools: &Tools<'_>) -> Self {
         let mut declared = Self::default();
-        let mut kept: Vec<(Cow<'_, str>, &Tool<'_>)> = Vec::with_capacity(tools.list.len());
-        let mut schemas = Vec::with_capacity(tools.list.len());
+        let mut kept: Vec<Declaration<'_>> = Vec::with_capacity(tools.list.len());
         for (index, tool) in tools.list.iter().enumerate() {
-            if tool.server_side {
-                declared.skipped.push(tool.name.as_deref().unwrap_or_default().to_owned());
-                continue;
+            if let Some(declaration) = Declaration::of(tool, index) {
+                kept.push(declaration);
+            } else {
+                let name = tool.name.as_deref().or(tool.typed.as_deref()).unwrap_or_default().to_owned();
+                declared.skipped.push(Skipped { index, name });
             }
-            let name = tool.name.clone().unwrap_or_else(|| format!("tool-{index}").into());
-            schemas.push(
-                tool.schema.as_ref().map_or_else(schema::placeholder, |json| schema::convert(json.raw())),
-            );
-            kept.push((name, tool));
         }
         // Names that need no change keep it, whatever the others turn into.
-        for (raw, _) in &kept {
+        for Declaration { raw, .. } in &kept {
             if let Cow::Borrowed(clean) = clean_name(raw)
                 && !clean.is_empty()
                 && !declared.names.raw_of.contains_key(clean)
@@ -107,8 +156,9 @@ impl Declared {
                 declared.names.insert(raw, clean.to_owned());
             }
         }
-        let mut used = Vec::with_capacity(kept.len());
-        for (raw, _) in &kept {
+        let mut used = HashSet::with_capacity(kept.len());
+        for declaration in &mut kept {
+            let raw = &declaration.raw;
             let clean = match declared.names.clean_of.get(raw.as_ref()) {
                 Some(clean) if !used.contains(clean) => clean.clone(),
                 _ => {
@@ -117,23 +167,24 @@ impl Declared {
                     clean
                 }
             };
-            used.push(clean);
+            used.insert(clean.clone());
+            declaration.clean = clean;
         }
         if kept.is_empty() {
             return declared;
         }
         let out = &mut declared.json;
         out.extend_from_slice(b"[{\"functionDeclarations\":[");
-        for (index, ((_, tool), (clean, schema))) in kept.iter().zip(used.iter().zip(&schemas)).enumerate() {
+        for (index, declaration) in kept.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             out.extend_from_slice(b"{\"name\":");
-            write_string(out, clean);
+            write_string(out, &declaration.clean);
             out.extend_from_slice(b",\"description\":\"");
-            out.extend_from_slice(tool.description.as_ref().map_or("", |text| text.raw()).as_bytes());
+            out.extend_from_slice(declaration.description.as_bytes());
             out.extend_from_slice(b"\",\"parameters\":");
-            out.extend_from_slice(schema);
+            out.extend_from_slice(&declaration.parameters);
             out.push(b'}');
         }
         out.extend_from_slice(b"]}]");

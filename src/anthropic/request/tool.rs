@@ -26,8 +26,9 @@ pub struct Tool<'a> {
     pub description: Option<JsonStr<'a>>,
     /// The schema of the arguments.
     pub schema: Option<Json<'a>>,
-    /// The `type` is one that the original API runs itself (`web_search_…`), not a function of the client.
-    pub server_side: bool,
+    /// The `type` of a tool whose schema only the original API knows, such as `web_search_20250305` or
+    /// `bash_20250124`; `None` for functions of the client.
+    pub typed: Option<Cow<'a, str>>,
 }
 
 #[derive(Default)]
@@ -110,11 +111,11 @@ impl<'a> Tool<'a> {
             .or(function.parameters)
             .or(custom.input_schema)
             .or(own.parameters);
-        let function_type = kind.is_none_or(|kind| matches!(kind.raw(), "" | "function" | "custom"));
+        let typed = kind.filter(|kind| schema.is_none() && !matches!(kind.raw(), "" | "function" | "custom"));
         Ok(Self {
             name: own.name.or(function.name).or(custom.name).map(JsonStr::into_decoded),
             description: own.description.or(function.description).or(custom.description),
-            server_side: !function_type && schema.is_none(),
+            typed: typed.map(JsonStr::into_decoded),
             schema,
         })
     }

@@ -2,8 +2,9 @@ use serde_json::{Value, json};
 
 use super::super::signatures::{Remembered, SignatureKey};
 use super::super::{KnownSignatures, Options, ToolCache};
-use super::{Converted, INTERLEAVED_HINT, Recovery, Warning, convert};
+use super::{Converted, INTERLEAVED_HINT, Warning, convert};
 use crate::anthropic::request::MessagesRequest;
+use crate::format::turns::Recovery;
 use crate::google::model::{Family, ModelId};
 
 mod generation;
