@@ -5,7 +5,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::error::{self, ErrorKind};
-use super::literal::{Literal, push_number, push_string};
+use super::json::JsonStr;
+use super::json::write::{push_number, push_string};
 use super::message::StopReason;
 use super::usage::Usage;
 
@@ -48,6 +49,8 @@ pub enum Event<'a> {
     MessageDelta {
         /// Why the model stopped.
         stop_reason: StopReason,
+        /// Of a refusal: what is known about it, for people.
+        explanation: Option<&'a str>,
         /// Cumulative counts of the whole message.
         usage: Usage,
     },
@@ -69,14 +72,14 @@ pub enum Block<'a> {
         /// The tool's name as the client declared it.
         name: &'a str,
         /// The upstream's signature of the call, for clients that send it back.
-        signature: Option<&'a Literal<'a>>,
+        signature: Option<&'a JsonStr<'a>>,
     },
     /// `image` with a base64 source; complete from the start.
     Image {
         /// The MIME type.
-        media_type: &'a Literal<'a>,
+        media_type: &'a JsonStr<'a>,
         /// The base64 data.
-        data: &'a Literal<'a>,
+        data: &'a JsonStr<'a>,
     },
 }
 
@@ -84,11 +87,11 @@ pub enum Block<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Delta<'a> {
     /// `text_delta`.
-    Text(&'a Literal<'a>),
+    Text(&'a JsonStr<'a>),
     /// `thinking_delta`.
-    Thinking(&'a Literal<'a>),
+    Thinking(&'a JsonStr<'a>),
     /// `signature_delta`.
-    Signature(&'a Literal<'a>),
+    Signature(&'a JsonStr<'a>),
     /// `input_json_delta`: a piece of the compact JSON of the tool's input.
     InputJson(&'a str),
 }
@@ -164,12 +167,10 @@ impl Sink for SseSink {
                 push_number(out, index.into());
                 out.put_slice(b"}\n\n");
             }
-            Event::MessageDelta { stop_reason, usage } => {
-                out.put_slice(
-                    b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"",
-                );
-                out.put_slice(stop_reason.as_str().as_bytes());
-                out.put_slice(b"\",\"stop_sequence\":null},\"usage\":");
+            Event::MessageDelta { stop_reason, explanation, usage } => {
+                out.put_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{");
+                write_stop(out, stop_reason, explanation);
+                out.put_slice(b"},\"usage\":");
                 usage.write(out);
                 out.put_slice(b"}\n\n");
             }
@@ -201,15 +202,28 @@ fn write_delta(out: &mut BytesMut, index: u32, delta: Delta<'_>) {
         Delta::Signature(text) => (b",\"delta\":{\"type\":\"signature_delta\",\"signature\":", Ok(text)),
         Delta::InputJson(json) => (b",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":", Err(json)),
     };
-    out.reserve(160 + value.map_or_else(str::len, |literal| literal.as_json().len()));
+    out.reserve(160 + value.map_or_else(str::len, |text| text.raw().len()));
     out.put_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
     push_number(out, index.into());
     out.put_slice(kind);
     match value {
-        Ok(literal) => out.put_slice(literal.as_json().as_bytes()),
+        Ok(text) => text.write(out),
         Err(json) => push_string(out, json),
     }
     out.put_slice(b"}}\n\n");
+}
+
+/// The fields that say why the message ended. `stop_sequence` is always `null`: the upstream does not tell which
+/// one it met, nor that it met one.
+pub(super) fn write_stop(out: &mut BytesMut, reason: StopReason, explanation: Option<&str>) {
+    out.put_slice(b"\"stop_reason\":\"");
+    out.put_slice(reason.as_str().as_bytes());
+    out.put_slice(b"\",\"stop_sequence\":null");
+    if let Some(explanation) = explanation {
+        out.put_slice(b",\"stop_details\":{\"type\":\"refusal\",\"category\":null,\"explanation\":");
+        push_string(out, explanation);
+        out.put_u8(b'}');
+    }
 }
 
 /// A tool call up to the value of `input`.
@@ -222,19 +236,19 @@ pub(super) fn write_tool_head(out: &mut BytesMut, id: &str, name: &str) {
 }
 
 /// A tool call from behind the value of `input`.
-pub(super) fn write_tool_tail(out: &mut BytesMut, signature: Option<&Literal<'_>>) {
+pub(super) fn write_tool_tail(out: &mut BytesMut, signature: Option<&JsonStr<'_>>) {
     if let Some(signature) = signature {
         out.put_slice(b",\"thoughtSignature\":");
-        out.put_slice(signature.as_json().as_bytes());
+        signature.write(out);
     }
     out.put_u8(b'}');
 }
 
-pub(super) fn write_image(out: &mut BytesMut, media_type: &Literal<'_>, data: &Literal<'_>) {
+pub(super) fn write_image(out: &mut BytesMut, media_type: &JsonStr<'_>, data: &JsonStr<'_>) {
     out.put_slice(b"{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":");
-    out.put_slice(media_type.as_json().as_bytes());
+    media_type.write(out);
     out.put_slice(b",\"data\":");
-    out.put_slice(data.as_json().as_bytes());
+    data.write(out);
     out.put_slice(b"}}");
 }
 
