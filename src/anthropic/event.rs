@@ -104,7 +104,11 @@ pub trait Sink {
 
 /// Writes each event as a frame `event: <type>` LF `data: <JSON>` LF LF into one buffer.
 #[derive(Debug)]
-pub struct SseSink(BytesMut);
+pub struct SseSink {
+    out: BytesMut,
+    /// How every frame begins that adds words to the open block: nearly all frames of a stream.
+    head: Vec<u8>,
+}
 
 impl Default for SseSink {
     fn default() -> Self {
@@ -119,25 +123,36 @@ impl SseSink {
     /// An empty sink.
     #[must_use]
     pub fn new() -> Self {
-        Self(BytesMut::with_capacity(Self::CAPACITY))
+        Self { out: BytesMut::with_capacity(Self::CAPACITY), head: Vec::new() }
     }
 
     /// Whether there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.out.is_empty()
     }
 
     /// All frames written since the last call, without copying them.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
-        self.0.split().freeze()
+        self.out.split().freeze()
+    }
+}
+
+impl SseSink {
+    /// Adds words to the open block.
+    fn words(&mut self, text: &JsonStr<'_>) {
+        let (text, end) = (text.raw().as_bytes(), b"\"}}\n\n");
+        self.out.reserve(self.head.len() + text.len() + end.len());
+        self.out.put_slice(&self.head);
+        self.out.put_slice(text);
+        self.out.put_slice(end);
     }
 }
 
 impl Sink for SseSink {
     fn event(&mut self, event: Event<'_>) {
-        let out = &mut self.0;
+        let out = &mut self.out;
         match event {
             Event::MessageStart { id, model, usage } => {
                 out.put_slice(
@@ -158,8 +173,24 @@ impl Sink for SseSink {
                 out.put_slice(b",\"content_block\":");
                 write_start(out, block);
                 out.put_slice(b"}\n\n");
+                self.head.clear();
+                if let Some(kind) = words_of(block) {
+                    write_delta_head(&mut self.head, index, kind);
+                }
             }
-            Event::Delta { index, delta } => write_delta(out, index, delta),
+            Event::Delta { delta: Delta::Text(text) | Delta::Thinking(text), .. } => self.words(text),
+            Event::Delta { index, delta: Delta::Signature(text) } => {
+                out.reserve(160 + text.raw().len());
+                write_delta_head(out, index, b"\"signature_delta\",\"signature\":");
+                text.write(out);
+                out.put_slice(b"}}\n\n");
+            }
+            Event::Delta { index, delta: Delta::InputJson(json) } => {
+                out.reserve(160 + json.len());
+                write_delta_head(out, index, b"\"input_json_delta\",\"partial_json\":");
+                push_string(out, json);
+                out.put_slice(b"}}\n\n");
+            }
             Event::BlockStop { index } => {
                 out.put_slice(
                     b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":",
@@ -195,22 +226,21 @@ fn write_start(out: &mut BytesMut, block: Block<'_>) {
     }
 }
 
-fn write_delta(out: &mut BytesMut, index: u32, delta: Delta<'_>) {
-    let (kind, value): (&[u8], _) = match delta {
-        Delta::Text(text) => (b",\"delta\":{\"type\":\"text_delta\",\"text\":", Ok(text)),
-        Delta::Thinking(text) => (b",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":", Ok(text)),
-        Delta::Signature(text) => (b",\"delta\":{\"type\":\"signature_delta\",\"signature\":", Ok(text)),
-        Delta::InputJson(json) => (b",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":", Err(json)),
-    };
-    out.reserve(160 + value.map_or_else(str::len, |text| text.raw().len()));
+/// The words that may be added to such a block: the value of `type`, and the field up to the inside of its string.
+fn words_of(block: Block<'_>) -> Option<&'static [u8]> {
+    match block {
+        Block::Text => Some(b"\"text_delta\",\"text\":\""),
+        Block::Thinking => Some(b"\"thinking_delta\",\"thinking\":\""),
+        Block::ToolUse { .. } | Block::Image { .. } => None,
+    }
+}
+
+/// A delta's frame up to `kind`, which is the value of its `type` and what follows up to its content.
+fn write_delta_head(out: &mut impl BufMut, index: u32, kind: &[u8]) {
     out.put_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
     push_number(out, index.into());
+    out.put_slice(b",\"delta\":{\"type\":");
     out.put_slice(kind);
-    match value {
-        Ok(text) => text.write(out),
-        Err(json) => push_string(out, json),
-    }
-    out.put_slice(b"}}\n\n");
 }
 
 /// The fields that say why the message ended. `stop_sequence` is always `null`: the upstream does not tell which

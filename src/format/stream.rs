@@ -182,8 +182,9 @@ impl StreamConverter {
                 code: ErrorHead::read(error).code,
             });
         }
-        if let Some(usage) = answer.usage {
-            self.counts.update(UsageMetadata::read(usage));
+        let usage = answer.usage.and_then(UsageMetadata::read);
+        if let Some(usage) = usage {
+            self.counts.update(usage);
         }
         let candidate = answer.candidate();
         if let Some(reason) = answer.block_reason() {
@@ -196,7 +197,7 @@ impl StreamConverter {
         if let Some(candidate) = candidate {
             self.candidate(candidate, out);
         }
-        self.shape.learn(document, &answer);
+        self.shape.learn(document, &answer, usage.is_some());
         Ok(())
     }
 

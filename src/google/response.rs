@@ -250,10 +250,10 @@ pub struct UsageMetadata {
 }
 
 impl UsageMetadata {
-    /// Reads what can be read: an answer is not lost because its counts make no sense.
+    /// Reads counts; `None` when they are of another shape. An answer is not lost because its counts make no sense.
     #[must_use]
-    pub fn read(usage: &RawValue) -> Self {
-        serde_json::from_str(usage.get()).unwrap_or_default()
+    pub fn read(usage: &RawValue) -> Option<Self> {
+        serde_json::from_str(usage.get()).ok()
     }
 }
 
@@ -445,7 +445,8 @@ mod tests {
 
     #[test]
     fn counts() {
-        let usage = |json: &str| UsageMetadata::read(parse(json).into_answer().usage.unwrap());
+        let read = |json: &str| UsageMetadata::read(parse(json).into_answer().usage.unwrap());
+        let usage = |json: &str| read(json).unwrap();
         let some = usage(
             r#"{"usageMetadata":{"promptTokenCount":"12","cachedContentTokenCount":-3,"candidatesTokenCount":7.0,"thoughtsTokenCount":null,"totalTokenCount":{}}}"#,
         );
@@ -453,11 +454,13 @@ mod tests {
         assert_eq!(some.cached_content_token_count, Count(0));
         assert_eq!(some.candidates_token_count, Count(7));
         assert_eq!(some.thoughts_token_count, Count(0));
-        for absurd in ["18446744073709551615", "1e300", "4294967296", "-1e9", "\"-5\"", "{}", "[1]", "true"] {
+        for absurd in ["18446744073709551615", "1e300", "4294967296", "-1e9", "\"-5\""] {
             let usage = usage(&format!(r#"{{"usageMetadata":{{"promptTokenCount":{absurd}}}}}"#));
             assert_eq!(usage.prompt_token_count, Count(0), "{absurd}");
         }
-        assert_eq!(usage(r#"{"usageMetadata":7}"#).prompt_token_count, Count(0));
+        for unreadable in ["7", "[]", r#"{"promptTokenCount":{}}"#, r#"{"promptTokenCount":true}"#] {
+            assert!(read(&format!(r#"{{"usageMetadata":{unreadable}}}"#)).is_none(), "{unreadable}");
+        }
     }
 
     #[test]

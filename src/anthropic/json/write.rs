@@ -64,7 +64,7 @@ pub fn push_string(out: &mut BytesMut, text: &str) {
 }
 
 /// Appends a number in decimal digits.
-pub fn push_number(out: &mut BytesMut, mut number: u64) {
+pub fn push_number(out: &mut impl BufMut, mut number: u64) {
     let mut digits = [b'0'; 20];
     let mut start = digits.len();
     loop {

@@ -76,7 +76,10 @@ impl Shape {
     }
 
     /// Learns the shape of `document`, whose content is `answer`, unless there is more to it than words and counts.
-    pub(super) fn learn(&mut self, document: &str, answer: &Answer<'_>) {
+    /// `counted`: its counts could be read.
+    ///
+    /// A count that is no plain integer stays part of the shape: what it says is already known.
+    pub(super) fn learn(&mut self, document: &str, answer: &Answer<'_>, counted: bool) {
         self.document.clear();
         self.words = 0..0;
         if document.len() > LARGEST {
@@ -92,7 +95,9 @@ impl Shape {
         if let Some(usage) = answer.usage {
             match place(document, usage) {
                 Some(place)
-                    if place.start >= words.end && list(usage.get(), place.start, &mut self.numbers) => {}
+                    if counted
+                        && place.start >= words.end
+                        && list(usage.get(), place.start, &mut self.numbers) => {}
                 _ => return,
             }
         }
@@ -149,12 +154,12 @@ fn list(usage: &str, offset: usize, numbers: &mut Vec<Number>) -> bool {
 
 /// The integer at the front, and its length.
 fn integer(bytes: &[u8]) -> Option<(u64, usize)> {
-    let mut value = 0_u64;
-    let mut length = 0;
-    while let Some(digit) = bytes.get(length).filter(|byte| byte.is_ascii_digit()) {
-        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
-        length += 1;
-    }
-    let valid = length == 1 || (length > 1 && bytes[0] != b'0');
+    /// So many digits fit without a check at each.
+    const MOST: usize = 18;
+    let digits = bytes.iter().take(MOST + 1).take_while(|byte| byte.is_ascii_digit());
+    let (value, length) = digits.fold((0_u64, 0), |(value, length), digit| {
+        (value.wrapping_mul(10) + u64::from(digit - b'0'), length + 1)
+    });
+    let valid = length == 1 || (1 < length && length <= MOST && bytes[0] != b'0');
     valid.then_some((value, length))
 }
