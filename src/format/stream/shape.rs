@@ -133,6 +133,10 @@ fn list(usage: &str, offset: usize, numbers: &mut Vec<Number>) -> bool {
             }
             b'0'..=b'9' => {
                 let length = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                // A fraction or an exponent.
+                if matches!(bytes.get(at + length), Some(b'.' | b'e' | b'E')) {
+                    return false;
+                }
                 let counts = match key {
                     _ if depth != 1 => Counted::Nothing,
                     "promptTokenCount" => Counted::Prompt,
@@ -144,7 +148,7 @@ fn list(usage: &str, offset: usize, numbers: &mut Vec<Number>) -> bool {
                 numbers.push(Number { digits: offset + at..offset + at + length, counts });
                 at += length - 1;
             }
-            b'-' | b'+' | b'.' => return false,
+            b'-' => return false,
             _ => {}
         }
         at += 1;
