@@ -31,6 +31,7 @@ impl<'a> JsonStr<'a> {
     /// Reads the inside of a string that begins at `start` in UTF-8 JSON; with it the offset of its closing quote.
     /// `None` when it is no valid string.
     #[must_use]
+    #[inline]
     pub fn scan(json: &'a [u8], start: usize) -> Option<(Self, usize)> {
         let scan = json.get(start..).and_then(|_| scan_text(json, start).ok())?;
         let raw = std::str::from_utf8(json.get(start..scan.end)?).ok()?;
@@ -61,6 +62,7 @@ impl<'a> JsonStr<'a> {
         JsonStr { raw: Cow::Owned(self.raw.into_owned()), escaped: self.escaped }
     }
 
+    #[inline]
     pub(super) fn from_scan(raw: &'a str, scan: &TextScan) -> Self {
         let raw = if scan.lone { Cow::Owned(without_lone_surrogates(raw)) } else { Cow::Borrowed(raw) };
         Self { raw, escaped: scan.escaped }
@@ -152,6 +154,7 @@ pub(super) fn scan_text(bytes: &[u8], start: usize) -> Result<TextScan, (usize, 
 }
 
 /// How many bytes from the front are neither quote, backslash nor control character; eight at a time.
+#[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;

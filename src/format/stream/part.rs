@@ -31,7 +31,7 @@ impl StreamConverter {
             self.words(false, text, out);
         }
         if let Some(call) = &part.function_call {
-            self.call(call, of_call, out);
+            self.call(call, of_call.as_ref(), out);
         }
         if let Some(data) = &part.inline_data {
             self.image(data, out);
@@ -69,14 +69,13 @@ impl StreamConverter {
     }
 
     /// A tool call. One without a name cannot be carried out by anybody and is skipped.
-    fn call(&mut self, call: &FunctionCall<'_>, signature: Option<JsonStr<'_>>, out: &mut impl Sink) {
+    fn call(&mut self, call: &FunctionCall<'_>, signature: Option<&JsonStr<'_>>, out: &mut impl Sink) {
         let name = call.name.and_then(|raw| JsonStr::from_literal(raw.get()));
         let Some(name) = name.filter(|name| !name.is_empty()) else { return };
         let id = self.call_id(call.id);
         let input =
             call.args.map(RawValue::get).filter(|args| args.starts_with('{')).map_or("{}".into(), compact);
         let signature = signature
-            .as_ref()
             .map(|signature| (signature, signature.decode()))
             .filter(|(_, decoded)| decoded.len() >= MIN_SIGNATURE_LENGTH);
 

@@ -157,13 +157,19 @@ fn list(usage: &str, offset: usize, numbers: &mut Vec<Number>) -> bool {
 }
 
 /// The integer at the front, and its length.
+#[inline]
 fn integer(bytes: &[u8]) -> Option<(u64, usize)> {
     /// So many digits fit without a check at each.
     const MOST: usize = 18;
-    let digits = bytes.iter().take(MOST + 1).take_while(|byte| byte.is_ascii_digit());
-    let (value, length) = digits.fold((0_u64, 0), |(value, length), digit| {
-        (value.wrapping_mul(10) + u64::from(digit - b'0'), length + 1)
-    });
-    let valid = length == 1 || (1 < length && length <= MOST && bytes[0] != b'0');
+    let (mut value, mut length) = (0_u64, 0);
+    while let Some(digit) = bytes.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9)
+    {
+        if length == MOST {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+        length += 1;
+    }
+    let valid = length == 1 || (length > 1 && bytes[0] != b'0');
     valid.then_some((value, length))
 }

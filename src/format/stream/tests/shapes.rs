@@ -23,7 +23,7 @@ fn chunk(form: usize, text: &str, counts: &[String; 3]) -> String {
         ),
         2 => format!(r#"{{"response":{{{usage},{}}}}}"#, content(&format!(r#"{{"text":"{text}"}}"#))),
         3 => format!("{{{}}}", content(&format!(r#"{{"text":"{text}"}}"#))),
-        4 => format!(r#"{{{},{usage}}}"#, content(&format!(r#"{{"text":"a"}},{{"text":"{text}"}}"#))),
+        4 => format!(r"{{{},{usage}}}", content(&format!(r#"{{"text":"a"}},{{"text":"{text}"}}"#))),
         5 => format!(
             r#"{{"response":{{{}}}}}"#,
             content(&format!(r#"{{"text":"{text}","thoughtSignature":"{}"}}"#, "s".repeat(50)))

@@ -167,9 +167,7 @@ prop_compose! {
     ) -> Vec<u8> {
         let mut stream = if mark { "\u{feff}".to_owned() } else { String::new() };
         stream.extend(events);
-        if let Some(last) = last {
-            stream.push_str(&format!("data: {last}"));
-        }
+        stream.extend(last.map(|last| format!("data: {last}")));
         stream.into_bytes()
     }
 }
@@ -299,21 +297,16 @@ fn check(stream: &[u8], pieces: &[usize]) {
     let mut folded = MessageSink::new();
     assert_eq!(read(stream, pieces, &mut folded), streamed);
     let message = folded.into_body().map(|body| serde_json::from_slice::<Value>(&body).unwrap());
-    match &message {
-        Some(message) => {
-            assert_eq!(streamed.fault, None);
-            assert_eq!(fold(&events), *message);
-            check_content(message, &streamed.learned);
-        }
-        None => {
-            assert!(streamed.fault.is_some());
-            check_beginning(&events);
-            let silent = matches!(
-                streamed.fault,
-                Some(Fault::Stream(StreamFault::Empty | StreamFault::Blocked { .. }))
-            );
-            assert!(!silent || events.is_empty());
-        }
+    if let Some(message) = &message {
+        assert_eq!(streamed.fault, None);
+        assert_eq!(fold(&events), *message);
+        check_content(message, &streamed.learned);
+    } else {
+        assert!(streamed.fault.is_some());
+        check_beginning(&events);
+        let silent =
+            matches!(streamed.fault, Some(Fault::Stream(StreamFault::Empty | StreamFault::Blocked { .. })));
+        assert!(!silent || events.is_empty());
     }
     let signature = |learned: &Learned| match &learned.kind {
         LearnedKind::Thinking { signature } | LearnedKind::Tool { signature, .. } => signature.len(),
