@@ -3,7 +3,6 @@
 pub mod error;
 pub mod event;
 pub mod json;
-pub mod literal;
 pub mod message;
 pub mod request;
 pub mod usage;

@@ -39,6 +39,11 @@ fn sse_decoder() {
 }
 
 #[test]
+fn stream() {
+    replay("stream", targets::stream);
+}
+
+#[test]
 fn request_conversion() {
     replay("request_conversion", targets::request_conversion);
 }

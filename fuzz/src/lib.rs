@@ -1,10 +1,13 @@
 //! What must hold for any input, one function per fuzz target. The targets call them with what the fuzzer makes up;
 //! `tests/fuzz_corpus.rs` calls them with the files of `corpus/`, on a stable compiler.
 
+use std::sync::Arc;
+
 use antigravity_proxy::anthropic::request::MessagesRequest;
 use antigravity_proxy::clock::Clock;
 use antigravity_proxy::cloudcode::classify::{classify as classify_answer, classify_stream_error};
 use antigravity_proxy::format::request::convert;
+use antigravity_proxy::format::stream::{MessageIds, MessageSink, Sink, SseSink, StreamConverter};
 use antigravity_proxy::format::{self, KnownSignatures, Options, ToolCache, signatures_wanted};
 use antigravity_proxy::google::model::ModelId;
 use antigravity_proxy::sse::Decoder;
@@ -42,6 +45,99 @@ pub fn sse_decoder(data: &[u8]) {
     assert!(events.iter().flatten().all(|event| event.len() <= bound), "a payload is longer than its bound");
     assert!(events.iter().rev().skip(1).all(Result::is_ok), "something followed an error");
     assert_eq!(events, decode(stream.len().max(1)), "the result depends on how the stream was read");
+}
+
+/// However an upstream's stream is cut into reads, the client gets the same events; they are in order, each is JSON, and
+/// the answer of a client that does not stream is what they add up to.
+///
+/// Input: one byte for the length of a read, then the stream.
+pub fn stream(data: &[u8]) {
+    let [read, stream @ ..] = data else { return };
+    let read = 1 + usize::from(*read % 64);
+    let (mut events, mut at_once, mut message) = (SseSink::new(), SseSink::new(), MessageSink::new());
+    let streamed = run_stream(stream, read, &mut events);
+    assert_eq!(
+        run_stream(stream, stream.len().max(1), &mut at_once),
+        streamed,
+        "the result depends on how it was read"
+    );
+    assert_eq!(run_stream(stream, read, &mut message), streamed, "the sinks disagree");
+    let events = events.take();
+    assert_eq!(at_once.take(), events, "the events depend on how the stream was read");
+
+    let mut decoder = Decoder::new(usize::MAX);
+    decoder.push(&events);
+    let (mut texts, mut blocks, mut open, mut ended) = (String::new(), 0_u64, false, false);
+    let mut first = true;
+    while let Some(event) = decoder.next() {
+        let event = event.expect("no bound was set");
+        let event: Value = serde_json::from_slice(event).expect("an event is no JSON");
+        let kind = event["type"].as_str().expect("an event has a type");
+        assert_eq!(first, kind == "message_start", "a message starts once");
+        assert!(!ended, "something followed the end");
+        first = false;
+        match kind {
+            "content_block_start" => {
+                assert!(!open && event["index"] == blocks, "{event} out of order");
+                open = true;
+            }
+            "content_block_delta" => {
+                assert!(open && event["index"] == blocks, "{event} out of order");
+                texts.push_str(event["delta"]["text"].as_str().unwrap_or_default());
+            }
+            "content_block_stop" => {
+                assert!(open && event["index"] == blocks, "{event} out of order");
+                (open, blocks) = (false, blocks + 1);
+            }
+            "message_delta" => assert!(!open, "a block is open at the end"),
+            "message_stop" => ended = true,
+            _ => {}
+        }
+    }
+    let message = message.into_body();
+    assert_eq!((message.is_some(), streamed.0.is_none()), (ended, ended), "only a whole answer is one");
+    if let Some(message) = message {
+        let message: Value = serde_json::from_slice(&message).expect("the message is no JSON");
+        let content = message["content"].as_array().expect("a message has content");
+        let folded: String = content.iter().filter_map(|block| block["text"].as_str()).collect();
+        assert_eq!(
+            (content.len() as u64, folded),
+            (blocks, texts),
+            "the message is not what the events add up to"
+        );
+    }
+}
+
+/// How the stream failed, if it did, and what it taught and used.
+fn run_stream(stream: &[u8], read: usize, out: &mut impl Sink) -> (Option<String>, String) {
+    let mut decoder = Decoder::new(16 * 1024);
+    let model = ModelId::new("gemini-3-flash");
+    let mut converter = StreamConverter::new(model, Arc::new(()), MessageIds::new([7; 32]));
+    let mut fault = None;
+    let mut drain = |decoder: &mut Decoder, converter: &mut StreamConverter| {
+        while let Some(event) = decoder.next() {
+            let done = match event {
+                Ok(payload) => converter.push(payload, out).map_err(|fault| fault.to_string()),
+                Err(too_large) => Err(too_large.to_string()),
+            };
+            if let Err(error) = done {
+                fault = Some(error);
+                return false;
+            }
+        }
+        true
+    };
+    let whole = stream.chunks(read).all(|bytes| {
+        decoder.push(bytes);
+        drain(&mut decoder, &mut converter)
+    }) && {
+        decoder.finish();
+        drain(&mut decoder, &mut converter)
+    };
+    if whole {
+        fault = converter.finish(out).err().map(|fault| fault.to_string());
+    }
+    (fault, format!("{:?} {:?}", converter.take_learned(), converter.usage()))
 }
 
 /// A body that is taken gives a valid upstream document for either family, the same one each time: turns alternate, and

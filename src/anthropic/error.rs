@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::literal::push_string;
+use super::json::write::push_string;
 
 /// The closed set of error types a client can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::error::{self, ErrorKind};
-use super::literal::{Literal, push_number, push_string};
+use super::json::JsonStr;
+use super::json::write::{push_number, push_string};
 use super::message::StopReason;
 use super::usage::Usage;
 
@@ -48,6 +49,8 @@ pub enum Event<'a> {
     MessageDelta {
         /// Why the model stopped.
         stop_reason: StopReason,
+        /// Of a refusal: what is known about it, for people.
+        explanation: Option<&'a str>,
         /// Cumulative counts of the whole message.
         usage: Usage,
     },
@@ -69,14 +72,14 @@ pub enum Block<'a> {
         /// The tool's name as the client declared it.
         name: &'a str,
         /// The upstream's signature of the call, for clients that send it back.
-        signature: Option<&'a Literal<'a>>,
+        signature: Option<&'a JsonStr<'a>>,
     },
     /// `image` with a base64 source; complete from the start.
     Image {
         /// The MIME type.
-        media_type: &'a Literal<'a>,
+        media_type: &'a JsonStr<'a>,
         /// The base64 data.
-        data: &'a Literal<'a>,
+        data: &'a JsonStr<'a>,
     },
 }
 
@@ -84,11 +87,11 @@ pub enum Block<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Delta<'a> {
     /// `text_delta`.
-    Text(&'a Literal<'a>),
+    Text(&'a JsonStr<'a>),
     /// `thinking_delta`.
-    Thinking(&'a Literal<'a>),
+    Thinking(&'a JsonStr<'a>),
     /// `signature_delta`.
-    Signature(&'a Literal<'a>),
+    Signature(&'a JsonStr<'a>),
     /// `input_json_delta`: a piece of the compact JSON of the tool's input.
     InputJson(&'a str),
 }
@@ -101,7 +104,11 @@ pub trait Sink {
 
 /// Writes each event as a frame `event: <type>` LF `data: <JSON>` LF LF into one buffer.
 #[derive(Debug)]
-pub struct SseSink(BytesMut);
+pub struct SseSink {
+    out: BytesMut,
+    /// How every frame begins that adds words to the open block: nearly all frames of a stream.
+    head: Vec<u8>,
+}
 
 impl Default for SseSink {
     fn default() -> Self {
@@ -116,25 +123,36 @@ impl SseSink {
     /// An empty sink.
     #[must_use]
     pub fn new() -> Self {
-        Self(BytesMut::with_capacity(Self::CAPACITY))
+        Self { out: BytesMut::with_capacity(Self::CAPACITY), head: Vec::new() }
     }
 
     /// Whether there is nothing to send.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.out.is_empty()
     }
 
     /// All frames written since the last call, without copying them.
     #[must_use]
     pub fn take(&mut self) -> Bytes {
-        self.0.split().freeze()
+        self.out.split().freeze()
+    }
+}
+
+impl SseSink {
+    /// Adds words to the open block.
+    fn words(&mut self, text: &JsonStr<'_>) {
+        let (text, end) = (text.raw().as_bytes(), b"\"}}\n\n");
+        self.out.reserve(self.head.len() + text.len() + end.len());
+        self.out.put_slice(&self.head);
+        self.out.put_slice(text);
+        self.out.put_slice(end);
     }
 }
 
 impl Sink for SseSink {
     fn event(&mut self, event: Event<'_>) {
-        let out = &mut self.0;
+        let out = &mut self.out;
         match event {
             Event::MessageStart { id, model, usage } => {
                 out.put_slice(
@@ -155,8 +173,24 @@ impl Sink for SseSink {
                 out.put_slice(b",\"content_block\":");
                 write_start(out, block);
                 out.put_slice(b"}\n\n");
+                self.head.clear();
+                if let Some(kind) = words_of(block) {
+                    write_delta_head(&mut self.head, index, kind);
+                }
             }
-            Event::Delta { index, delta } => write_delta(out, index, delta),
+            Event::Delta { delta: Delta::Text(text) | Delta::Thinking(text), .. } => self.words(text),
+            Event::Delta { index, delta: Delta::Signature(text) } => {
+                out.reserve(160 + text.raw().len());
+                write_delta_head(out, index, b"\"signature_delta\",\"signature\":");
+                text.write(out);
+                out.put_slice(b"}}\n\n");
+            }
+            Event::Delta { index, delta: Delta::InputJson(json) } => {
+                out.reserve(160 + json.len());
+                write_delta_head(out, index, b"\"input_json_delta\",\"partial_json\":");
+                push_string(out, json);
+                out.put_slice(b"}}\n\n");
+            }
             Event::BlockStop { index } => {
                 out.put_slice(
                     b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":",
@@ -164,12 +198,10 @@ impl Sink for SseSink {
                 push_number(out, index.into());
                 out.put_slice(b"}\n\n");
             }
-            Event::MessageDelta { stop_reason, usage } => {
-                out.put_slice(
-                    b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"",
-                );
-                out.put_slice(stop_reason.as_str().as_bytes());
-                out.put_slice(b"\",\"stop_sequence\":null},\"usage\":");
+            Event::MessageDelta { stop_reason, explanation, usage } => {
+                out.put_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{");
+                write_stop(out, stop_reason, explanation);
+                out.put_slice(b"},\"usage\":");
                 usage.write(out);
                 out.put_slice(b"}\n\n");
             }
@@ -194,22 +226,34 @@ fn write_start(out: &mut BytesMut, block: Block<'_>) {
     }
 }
 
-fn write_delta(out: &mut BytesMut, index: u32, delta: Delta<'_>) {
-    let (kind, value): (&[u8], _) = match delta {
-        Delta::Text(text) => (b",\"delta\":{\"type\":\"text_delta\",\"text\":", Ok(text)),
-        Delta::Thinking(text) => (b",\"delta\":{\"type\":\"thinking_delta\",\"thinking\":", Ok(text)),
-        Delta::Signature(text) => (b",\"delta\":{\"type\":\"signature_delta\",\"signature\":", Ok(text)),
-        Delta::InputJson(json) => (b",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":", Err(json)),
-    };
-    out.reserve(160 + value.map_or_else(str::len, |literal| literal.as_json().len()));
+/// The words that may be added to such a block: the value of `type`, and the field up to the inside of its string.
+fn words_of(block: Block<'_>) -> Option<&'static [u8]> {
+    match block {
+        Block::Text => Some(b"\"text_delta\",\"text\":\""),
+        Block::Thinking => Some(b"\"thinking_delta\",\"thinking\":\""),
+        Block::ToolUse { .. } | Block::Image { .. } => None,
+    }
+}
+
+/// A delta's frame up to `kind`, which is the value of its `type` and what follows up to its content.
+fn write_delta_head(out: &mut impl BufMut, index: u32, kind: &[u8]) {
     out.put_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
     push_number(out, index.into());
+    out.put_slice(b",\"delta\":{\"type\":");
     out.put_slice(kind);
-    match value {
-        Ok(literal) => out.put_slice(literal.as_json().as_bytes()),
-        Err(json) => push_string(out, json),
+}
+
+/// The fields that say why the message ended. `stop_sequence` is always `null`: the upstream does not tell which
+/// one it met, nor that it met one.
+pub(super) fn write_stop(out: &mut BytesMut, reason: StopReason, explanation: Option<&str>) {
+    out.put_slice(b"\"stop_reason\":\"");
+    out.put_slice(reason.as_str().as_bytes());
+    out.put_slice(b"\",\"stop_sequence\":null");
+    if let Some(explanation) = explanation {
+        out.put_slice(b",\"stop_details\":{\"type\":\"refusal\",\"category\":null,\"explanation\":");
+        push_string(out, explanation);
+        out.put_u8(b'}');
     }
-    out.put_slice(b"}}\n\n");
 }
 
 /// A tool call up to the value of `input`.
@@ -222,19 +266,19 @@ pub(super) fn write_tool_head(out: &mut BytesMut, id: &str, name: &str) {
 }
 
 /// A tool call from behind the value of `input`.
-pub(super) fn write_tool_tail(out: &mut BytesMut, signature: Option<&Literal<'_>>) {
+pub(super) fn write_tool_tail(out: &mut BytesMut, signature: Option<&JsonStr<'_>>) {
     if let Some(signature) = signature {
         out.put_slice(b",\"thoughtSignature\":");
-        out.put_slice(signature.as_json().as_bytes());
+        signature.write(out);
     }
     out.put_u8(b'}');
 }
 
-pub(super) fn write_image(out: &mut BytesMut, media_type: &Literal<'_>, data: &Literal<'_>) {
+pub(super) fn write_image(out: &mut BytesMut, media_type: &JsonStr<'_>, data: &JsonStr<'_>) {
     out.put_slice(b"{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":");
-    out.put_slice(media_type.as_json().as_bytes());
+    media_type.write(out);
     out.put_slice(b",\"data\":");
-    out.put_slice(data.as_json().as_bytes());
+    data.write(out);
     out.put_slice(b"}}");
 }
 

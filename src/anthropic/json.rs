@@ -9,6 +9,7 @@
 //! gateway over what the reader accepted is thereby bounded.
 
 mod text;
+pub mod write;
 
 pub use text::JsonStr;
 

@@ -2,8 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::event::{Block, Delta, Event, Sink, write_image, write_tool_head, write_tool_tail};
-use super::literal::{Literal, push_string};
+use super::event::{Block, Delta, Event, Sink, write_image, write_stop, write_tool_head, write_tool_tail};
+use super::json::JsonStr;
+use super::json::write::push_string;
 
 /// Why the model stopped. `stop_sequence` and `pause_turn` have no counterpart upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,10 +48,10 @@ enum Open {
     None,
     Text,
     Thinking {
-        signature: Option<Literal<'static>>,
+        signature: Option<JsonStr<'static>>,
     },
     ToolUse {
-        signature: Option<Literal<'static>>,
+        signature: Option<JsonStr<'static>>,
         input_start: usize,
     },
 }
@@ -85,7 +86,7 @@ impl MessageSink {
             Block::ToolUse { id, name, signature } => {
                 write_tool_head(out, id, name);
                 Open::ToolUse {
-                    signature: signature.cloned().map(Literal::into_owned),
+                    signature: signature.cloned().map(JsonStr::into_owned),
                     input_start: out.len(),
                 }
             }
@@ -103,7 +104,7 @@ impl MessageSink {
             Open::Text => out.put_slice(b"\"}"),
             Open::Thinking { signature } => {
                 out.put_slice(b"\",\"signature\":");
-                out.put_slice(signature.unwrap_or(Literal::EMPTY).as_json().as_bytes());
+                signature.unwrap_or(JsonStr::EMPTY).write(out);
                 out.put_u8(b'}');
             }
             Open::ToolUse { signature, input_start } => {
@@ -127,7 +128,7 @@ impl Sink for MessageSink {
             }
             Event::BlockStart { index, block } => self.start_block(index, block),
             Event::Delta { delta, .. } => match delta {
-                Delta::Text(text) | Delta::Thinking(text) => self.json.put_slice(text.inner().as_bytes()),
+                Delta::Text(text) | Delta::Thinking(text) => self.json.put_slice(text.raw().as_bytes()),
                 Delta::InputJson(json) => self.json.put_slice(json.as_bytes()),
                 Delta::Signature(text) => {
                     if let Open::Thinking { signature } = &mut self.open {
@@ -136,13 +137,13 @@ impl Sink for MessageSink {
                 }
             },
             Event::BlockStop { .. } => self.stop_block(),
-            Event::MessageDelta { stop_reason, usage } => {
+            Event::MessageDelta { stop_reason, explanation, usage } => {
                 let out = &mut self.json;
                 out.put_slice(b"],\"model\":");
                 push_string(out, &self.model);
-                out.put_slice(b",\"stop_reason\":\"");
-                out.put_slice(stop_reason.as_str().as_bytes());
-                out.put_slice(b"\",\"stop_sequence\":null,\"usage\":");
+                out.put_u8(b',');
+                write_stop(out, stop_reason, explanation);
+                out.put_slice(b",\"usage\":");
                 usage.write(out);
                 out.put_u8(b'}');
             }

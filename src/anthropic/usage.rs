@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::literal::push_number;
+use super::json::write::push_number;
 
 /// Tokens of one answer, as the Messages API counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -101,9 +101,13 @@ impl Life<'_> {
                     attempt.rotate(verdict).await;
                     return Ended::Rotate(error);
                 }
-                Step::AnswerEmpty => return Ended::Answered(self.stand_in(model, attempt, Outcome::Empty)),
+                Step::AnswerEmpty => return Ended::Answered(self.stand_in(model, attempt, None)),
                 Step::AnswerRefusal => {
-                    return Ended::Answered(self.stand_in(model, attempt, Outcome::Blocked));
+                    let reason = match &failure.class {
+                        FailureClass::Blocked { reason } => reason,
+                        _ => "",
+                    };
+                    return Ended::Answered(self.stand_in(model, attempt, Some(reason)));
                 }
                 Step::Fail => {
                     // Nobody answered, so nobody is to blame for what gave no reason.
@@ -206,11 +210,10 @@ impl Life<'_> {
         }
     }
 
-    /// A complete answer of our own where the upstream gave none.
-    fn stand_in(&self, model: &ModelId, attempt: Attempt, outcome: Outcome) -> Reply {
+    /// A complete answer of our own where the upstream gave none; `refused` is why it would not.
+    fn stand_in(&self, model: &ModelId, attempt: Attempt, refused: Option<&str>) -> Reply {
         let ids = self.dispatcher.message_ids();
-        let refused = outcome == Outcome::Blocked;
-        attempt.finish(outcome);
+        attempt.finish(if refused.is_some() { Outcome::Blocked } else { Outcome::Empty });
         if self.request.stream {
             let mut sink = SseSink::new();
             write_stand_in(model, &ids, refused, &mut sink);
@@ -224,8 +227,11 @@ impl Life<'_> {
     }
 }
 
-fn write_stand_in(model: &ModelId, ids: &MessageIds, refused: bool, out: &mut impl Sink) {
-    if refused { refusal(model, ids, out) } else { no_answer(model, ids, out) }
+fn write_stand_in(model: &ModelId, ids: &MessageIds, refused: Option<&str>, out: &mut impl Sink) {
+    match refused {
+        Some(reason) => refusal(model, ids, reason, out),
+        None => no_answer(model, ids, out),
+    }
 }
 
 enum Either {

@@ -3,19 +3,30 @@
 //! Chunks of a stream, or one whole answer, go into [`StreamConverter::push`]; the events go to a [`Sink`],
 //! which writes server-sent frames ([`SseSink`]) or folds them into the message object ([`MessageSink`]).
 //! Source: spec `conversion.md` §8–§10, §12 and §13.
+//!
+//! What has no counterpart in the Messages API:
+//!
+//! - Code that ran upstream, its output, and files that stay there become text.
+//! - A signature on text is dropped: a text block cannot carry one back, and the upstream does not ask for it.
+//! - Sources of the answer (`groundingMetadata`, `citationMetadata`) are dropped: they come from server tools, which
+//!   are never declared upstream.
+//! - `stop_sequence` is never reported: a stop sequence ends an answer upstream like any other `STOP`.
 
 mod fault;
+mod foreign;
 mod ids;
 mod learned;
 mod no_answer;
+mod part;
+mod shape;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 pub use self::fault::StreamFault;
 pub use self::ids::MessageIds;
@@ -26,11 +37,12 @@ pub use crate::anthropic::message::{MessageSink, StopReason};
 pub use crate::anthropic::usage::Usage;
 
 use crate::anthropic::event::{Block, Delta, Event};
-use crate::anthropic::literal::{Literal, compact};
-use crate::google::model::{Family, ModelId};
-use crate::google::response::{
-    Chunk, Count, ErrorHead, FinishReason, FunctionCall, InlineData, Part, UsageMetadata,
-};
+use crate::anthropic::json::JsonStr;
+use crate::google::model::ModelId;
+use crate::google::response::{Candidate, Chunk, Count, ErrorHead, FinishReason, UsageMetadata};
+
+use self::no_answer::explanation;
+use self::shape::Shape;
 
 /// Shorter signatures are neither handed out nor remembered (spec `conversion.md` §1.2).
 const MIN_SIGNATURE_LENGTH: usize = 50;
@@ -58,13 +70,19 @@ pub struct StreamConverter {
     open: Open,
     index: u32,
     /// The open thinking block's signature; it goes out when the block is closed.
-    signature: Option<Literal<'static>>,
+    signature: Option<JsonStr<'static>>,
     counts: Counts,
+    /// The model thought before.
     thought: bool,
     called_tool: bool,
     /// The first finish reason that says something.
     ended: Option<StopReason>,
+    /// With a refusal: what is known about it.
+    explanation: Option<String>,
+    /// Ids of calls; clients tell calls apart by them.
+    calls: HashSet<String>,
     learned: Vec<Learned>,
+    shape: Shape,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,57 +140,88 @@ impl StreamConverter {
             thought: false,
             called_tool: false,
             ended: None,
+            explanation: None,
+            calls: HashSet::new(),
             learned: Vec::new(),
+            shape: Shape::default(),
         }
     }
 
     /// Converts the payload of one upstream event, or a whole answer. Blank payloads and `[DONE]` are
-    /// skipped.
+    /// skipped. A payload may hold several documents; usually it is one.
     ///
-    /// A chunk that is refused has produced no event.
+    /// A document that is refused has produced no event.
     pub fn push(&mut self, data: &[u8], out: &mut impl Sink) -> Result<(), StreamFault> {
         let data = data.trim_ascii();
         if data.is_empty() || data == b"[DONE]" || self.phase == Phase::Finished {
+            return Ok(());
+        }
+        if let Some(words) = self.shape.read(data) {
+            self.counts.update(words.usage);
+            self.words(words.thought, &words.text, out);
             return Ok(());
         }
         let text = match std::str::from_utf8(data) {
             Ok(text) => Cow::Borrowed(text),
             Err(_) => Cow::Owned(String::from_utf8_lossy(data).into_owned()),
         };
-        let chunk = Chunk::parse(&text)?;
-        if let Some(error) = chunk.error {
+        let mut documents = Chunk::documents(&text);
+        let mut begin = 0;
+        while let Some(chunk) = documents.next() {
+            let place = begin..documents.byte_offset();
+            begin = place.end;
+            self.chunk(chunk?, &text[place], out)?;
+        }
+        Ok(())
+    }
+
+    /// Converts one document, whose text is `document`.
+    fn chunk(&mut self, chunk: Chunk<'_>, document: &str, out: &mut impl Sink) -> Result<(), StreamFault> {
+        let error = chunk.error;
+        let answer = chunk.into_answer();
+        if let Some(error) = error.or(answer.error) {
             return Err(StreamFault::Upstream {
-                body: Bytes::copy_from_slice(data),
+                body: Bytes::from(format!("{{\"error\":{}}}", error.get())),
                 code: ErrorHead::read(error).code,
             });
         }
-        let answer = chunk.into_answer();
-        if let Some(usage) = answer.usage {
+        let usage = answer.usage.and_then(UsageMetadata::read);
+        if let Some(usage) = usage {
             self.counts.update(usage);
         }
         let candidate = answer.candidate();
-        if let Some(reason) = answer.block_reason().and_then(Literal::from_raw) {
-            if self.phase == Phase::Silent
-                && candidate.is_none_or(|candidate| candidate.parts().next().is_none())
-            {
-                return Err(StreamFault::Blocked { reason: reason.decode().into_owned() });
+        if let Some(reason) = answer.block_reason() {
+            let silent = candidate.is_none_or(|candidate| candidate.parts().next().is_none());
+            if self.phase == Phase::Silent && silent {
+                return Err(StreamFault::Blocked { reason: reason.to_owned() });
             }
-            self.ended = self.ended.or(Some(StopReason::Refusal));
+            self.refused(reason);
         }
         if let Some(candidate) = candidate {
-            for part in candidate.parts() {
-                self.part(part, out);
-            }
-            if let Some(reason) = candidate.finish_reason() {
-                self.ended = self.ended.or(match reason {
-                    FinishReason::Stop => Some(StopReason::EndTurn),
-                    FinishReason::MaxTokens => Some(StopReason::MaxTokens),
-                    FinishReason::Withheld => Some(StopReason::Refusal),
-                    FinishReason::Other => None,
-                });
-            }
+            self.candidate(candidate, out);
         }
+        self.shape.learn(document, &answer, usage.is_some());
         Ok(())
+    }
+
+    fn candidate(&mut self, candidate: &Candidate<'_>, out: &mut impl Sink) {
+        for part in candidate.parts() {
+            self.part(part, out);
+        }
+        match candidate.finish_reason() {
+            Some(FinishReason::Stop) => self.ended = self.ended.or(Some(StopReason::EndTurn)),
+            Some(FinishReason::MaxTokens) => self.ended = self.ended.or(Some(StopReason::MaxTokens)),
+            Some(FinishReason::Withheld(reason)) => self.refused(reason),
+            Some(FinishReason::Other) | None => {}
+        }
+    }
+
+    /// The answer, or the rest of it, was withheld.
+    fn refused(&mut self, reason: &str) {
+        if self.ended.is_none() {
+            self.ended = Some(StopReason::Refusal);
+            self.explanation = Some(explanation(reason));
+        }
     }
 
     /// Ends the message after the upstream's regular end, with or without a finish reason.
@@ -190,7 +239,9 @@ impl StreamConverter {
             },
         }
         self.close(out);
-        out.event(Event::MessageDelta { stop_reason: self.stop_reason(), usage: self.usage() });
+        let stop_reason = self.stop_reason();
+        let explanation = self.explanation.as_deref().filter(|_| stop_reason == StopReason::Refusal);
+        out.event(Event::MessageDelta { stop_reason, explanation, usage: self.usage() });
         out.event(Event::MessageStop);
         self.phase = Phase::Finished;
         Ok(())
@@ -225,98 +276,6 @@ impl StreamConverter {
     /// The signatures seen since the last call.
     pub fn take_learned(&mut self) -> Vec<Learned> {
         std::mem::take(&mut self.learned)
-    }
-
-    /// A part may hold text beside a call or an image: nothing of it is dropped. The signature belongs to the
-    /// call then.
-    fn part(&mut self, part: &Part<'_>, out: &mut impl Sink) {
-        let signature = part.thought_signature.and_then(Literal::from_raw);
-        let (of_thought, of_call) =
-            if part.function_call.is_some() { (None, signature) } else { (signature, None) };
-        let text = part.text.and_then(Literal::from_raw).filter(|text| !text.is_empty());
-        if part.is_thought() {
-            self.thought(text.as_ref(), of_thought, out);
-        } else if let Some(text) = &text {
-            self.text(text, out);
-        }
-        if let Some(call) = &part.function_call {
-            self.call(call, of_call.as_ref(), out);
-        }
-        if let Some(data) = &part.inline_data {
-            self.image(data, out);
-        }
-    }
-
-    /// A thought. One that is only a signature belongs to the open thinking block, or to one of its own.
-    fn thought(&mut self, text: Option<&Literal<'_>>, signature: Option<Literal<'_>>, out: &mut impl Sink) {
-        let signature = signature.filter(|signature| signature.decode().len() >= MIN_SIGNATURE_LENGTH);
-        if text.is_none() && signature.is_none() {
-            return;
-        }
-        // A signature covers its block up to where it came; more text belongs to a new block.
-        let complete = self.signature.is_some() && text.is_some();
-        if self.open != Open::Thinking || complete {
-            self.open(Open::Thinking, Block::Thinking, out);
-        }
-        self.thought = true;
-        self.delta(Delta::Thinking(text.unwrap_or(&Literal::EMPTY)), out);
-        if let Some(signature) = signature {
-            self.learn(LearnedKind::Thinking { signature: signature.decode().into_owned() });
-            self.signature = Some(signature.into_owned());
-        }
-    }
-
-    fn text(&mut self, text: &Literal<'_>, out: &mut impl Sink) {
-        if self.open != Open::Text {
-            self.open(Open::Text, Block::Text, out);
-        }
-        self.delta(Delta::Text(text), out);
-    }
-
-    /// A tool call. One without a name cannot be carried out by anybody and is skipped.
-    fn call(&mut self, call: &FunctionCall<'_>, signature: Option<&Literal<'_>>, out: &mut impl Sink) {
-        let Some(name) = call.name.and_then(Literal::from_raw).filter(|name| !name.is_empty()) else {
-            return;
-        };
-        let id = match call.id.and_then(Literal::from_raw).filter(|id| !id.is_empty()) {
-            Some(id) => id.decode().into_owned(),
-            None => self.ids.next_tool(),
-        };
-        let input =
-            call.args.map(RawValue::get).filter(|args| args.starts_with('{')).map_or("{}".into(), compact);
-        let signature = signature
-            .map(|signature| (signature, signature.decode()))
-            .filter(|(_, decoded)| decoded.len() >= MIN_SIGNATURE_LENGTH);
-
-        let names = Arc::clone(&self.names);
-        let name = name.decode();
-        let block = Block::ToolUse {
-            id: &id,
-            name: names.raw(&name),
-            signature: signature.as_ref().map(|(literal, _)| *literal),
-        };
-        self.open(Open::None, block, out);
-        self.delta(Delta::InputJson(&input), out);
-        self.stop_block(out);
-        self.called_tool = true;
-        match signature {
-            Some((_, signature)) => {
-                self.learn(LearnedKind::Tool { id, signature: signature.into_owned() });
-            }
-            // Should the client drop the thought, this call alone still tells that there was one.
-            None if self.thought && self.model.family() == Family::Claude => {
-                self.learn(LearnedKind::Tool { id, signature: String::new() });
-            }
-            None => {}
-        }
-    }
-
-    fn image(&mut self, image: &InlineData<'_>, out: &mut impl Sink) {
-        let literal = |raw: Option<_>| raw.and_then(Literal::from_raw);
-        if let (Some(media_type), Some(data)) = (literal(image.mime_type), literal(image.data)) {
-            self.open(Open::None, Block::Image { media_type: &media_type, data: &data }, out);
-            self.stop_block(out);
-        }
     }
 
     fn learn(&mut self, kind: LearnedKind) {

@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::StreamDeserializer;
+use serde_json::de::StrRead;
 use serde_json::value::RawValue;
 
 /// The document of one stream chunk, or of a whole non-streaming answer.
@@ -21,16 +23,17 @@ pub struct Chunk<'a> {
     pub error: Option<&'a RawValue>,
     #[serde(borrow, default)]
     candidates: Option<First<Candidate<'a>>>,
-    #[serde(default, rename = "usageMetadata")]
-    usage: Option<UsageMetadata>,
+    #[serde(borrow, default, rename = "usageMetadata")]
+    usage: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "promptFeedback")]
     prompt_feedback: Option<PromptFeedback<'a>>,
 }
 
 impl<'a> Chunk<'a> {
-    /// Reads one document.
-    pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json)
+    /// Reads one document after the other; usually there is one.
+    #[must_use]
+    pub fn documents(json: &'a str) -> StreamDeserializer<'a, StrRead<'a>, Self> {
+        serde_json::Deserializer::from_str(json).into_iter()
     }
 
     /// The answer: what the envelope holds, else the document itself.
@@ -38,6 +41,7 @@ impl<'a> Chunk<'a> {
     pub fn into_answer(self) -> Answer<'a> {
         self.response.unwrap_or(Answer {
             candidates: self.candidates,
+            error: None,
             usage: self.usage,
             prompt_feedback: self.prompt_feedback,
         })
@@ -49,18 +53,31 @@ impl<'a> Chunk<'a> {
 pub struct Answer<'a> {
     #[serde(borrow, default)]
     candidates: Option<First<Candidate<'a>>>,
-    /// Token counts so far.
-    #[serde(default, rename = "usageMetadata")]
-    pub usage: Option<UsageMetadata>,
+    /// An error object inside the envelope.
+    #[serde(borrow, default)]
+    pub error: Option<&'a RawValue>,
+    /// Token counts so far, a [`UsageMetadata`].
+    #[serde(borrow, default, rename = "usageMetadata")]
+    pub usage: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "promptFeedback")]
     prompt_feedback: Option<PromptFeedback<'a>>,
 }
 
 impl<'a> Answer<'a> {
-    /// Why the prompt was blocked, when it was: an enum value such as `SAFETY`, as a JSON literal.
+    /// Why the prompt was blocked, when it was: an enum value such as `SAFETY`.
     #[must_use]
-    pub fn block_reason(&self) -> Option<&'a RawValue> {
-        self.prompt_feedback.as_ref()?.block_reason
+    pub fn block_reason(&self) -> Option<&'a str> {
+        self.prompt_feedback.as_ref()?.block_reason.and_then(enum_value)
+    }
+
+    /// The only part, when that and token counts are all the answer brings.
+    #[must_use]
+    pub fn only_part(&self) -> Option<&Part<'a>> {
+        let candidate = self.candidate()?;
+        let mut parts = candidate.parts();
+        let part = parts.next()?;
+        let alone = parts.next().is_none() && candidate.finish_reason.is_none();
+        (alone && self.prompt_feedback.is_none() && self.error.is_none()).then_some(part)
     }
 
     /// The first candidate; others are never asked for.
@@ -94,8 +111,8 @@ impl<'a> Candidate<'a> {
 
     /// Why generation ended, once it has.
     #[must_use]
-    pub fn finish_reason(&self) -> Option<FinishReason> {
-        self.finish_reason.and_then(|literal| FinishReason::from_literal(literal.get()))
+    pub fn finish_reason(&self) -> Option<FinishReason<'a>> {
+        self.finish_reason.and_then(enum_value).map(FinishReason::of)
     }
 }
 
@@ -123,9 +140,29 @@ pub struct Part<'a> {
     /// An image.
     #[serde(borrow, default)]
     pub inline_data: Option<InlineData<'a>>,
+    /// Code that the model had run on the upstream's side.
+    #[serde(borrow, default)]
+    pub executable_code: Option<ExecutableCode<'a>>,
+    /// What that code printed.
+    #[serde(borrow, default)]
+    pub code_execution_result: Option<CodeExecutionResult<'a>>,
+    /// A file kept on the upstream's side.
+    #[serde(borrow, default)]
+    pub file_data: Option<FileData<'a>>,
 }
 
 impl Part<'_> {
+    /// Whether it is words and nothing else: no signature, call or data.
+    #[must_use]
+    pub fn is_words(&self) -> bool {
+        self.thought_signature.is_none()
+            && self.function_call.is_none()
+            && self.inline_data.is_none()
+            && self.executable_code.is_none()
+            && self.code_execution_result.is_none()
+            && self.file_data.is_none()
+    }
+
     /// Whether the text is a thought: only a literal `true` says so.
     #[must_use]
     pub fn is_thought(&self) -> bool {
@@ -158,6 +195,46 @@ pub struct InlineData<'a> {
     pub data: Option<&'a RawValue>,
 }
 
+/// Code that the model had run.
+#[derive(Debug, Deserialize)]
+pub struct ExecutableCode<'a> {
+    /// An enum value such as `PYTHON`.
+    #[serde(borrow, default)]
+    pub language: Option<&'a RawValue>,
+    /// The source text.
+    #[serde(borrow, default)]
+    pub code: Option<&'a RawValue>,
+}
+
+/// What the code printed.
+#[derive(Debug, Deserialize)]
+pub struct CodeExecutionResult<'a> {
+    /// An enum value such as `OUTCOME_OK`.
+    #[serde(borrow, default)]
+    pub outcome: Option<&'a RawValue>,
+    /// Its output, or what went wrong.
+    #[serde(borrow, default)]
+    pub output: Option<&'a RawValue>,
+}
+
+/// A file kept on the upstream's side.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileData<'a> {
+    /// The MIME type.
+    #[serde(borrow, default)]
+    pub mime_type: Option<&'a RawValue>,
+    /// Where it is.
+    #[serde(borrow, default)]
+    pub file_uri: Option<&'a RawValue>,
+}
+
+/// The name behind an enum value's literal; `null`, `""` and other types are none.
+#[must_use]
+pub fn enum_value(literal: &RawValue) -> Option<&str> {
+    literal.get().strip_prefix('"')?.strip_suffix('"').filter(|name| !name.is_empty())
+}
+
 /// Token counts; what is missing is 0.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -172,10 +249,26 @@ pub struct UsageMetadata {
     pub thoughts_token_count: Count,
 }
 
-/// A count; JSON numbers, decimal strings (how 64-bit integers are written) and `null` are taken, negatives
-/// count as 0.
+impl UsageMetadata {
+    /// Reads counts; `None` when they are of another shape. An answer is not lost because its counts make no sense.
+    #[must_use]
+    pub fn read(usage: &RawValue) -> Option<Self> {
+        serde_json::from_str(usage.get()).ok()
+    }
+}
+
+/// A count; JSON numbers, decimal strings (how 64-bit integers are written) and `null` are taken. What no answer
+/// can have used (negative, above 2³²) counts as 0: the statistics add counts up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count(pub u64);
+
+impl Count {
+    /// The count if it is a possible one, else 0.
+    #[must_use]
+    pub fn of(count: u64) -> Self {
+        Self(if count > u64::from(u32::MAX) { 0 } else { count })
+    }
+}
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -186,17 +279,17 @@ impl<'de> Deserialize<'de> for Count {
                 f.write_str("a count")
             }
             fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
-                Ok(Count(count))
+                Ok(Count::of(count))
             }
             fn visit_i64<E>(self, count: i64) -> Result<Count, E> {
-                Ok(Count(u64::try_from(count).unwrap_or(0)))
+                Ok(Count::of(u64::try_from(count).unwrap_or(0)))
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
             fn visit_f64<E>(self, count: f64) -> Result<Count, E> {
-                Ok(Count(count as u64))
+                Ok(Count::of(count as u64))
             }
             fn visit_str<E>(self, count: &str) -> Result<Count, E> {
-                Ok(Count(count.parse().unwrap_or(0)))
+                Ok(Count::of(count.parse().unwrap_or(0)))
             }
             fn visit_unit<E>(self) -> Result<Count, E> {
                 Ok(Count(0))
@@ -208,32 +301,27 @@ impl<'de> Deserialize<'de> for Count {
 
 /// Why generation ended, as far as it makes a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishReason {
+pub enum FinishReason<'a> {
     /// `STOP`.
     Stop,
     /// `MAX_TOKENS`.
     MaxTokens,
-    /// The content was withheld: `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`,
-    /// `MODEL_ARMOR` and their `IMAGE_` forms.
-    Withheld,
+    /// The content was withheld: `SAFETY`, `RECITATION`, `LANGUAGE`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`,
+    /// `MODEL_ARMOR` and their `IMAGE_` forms; with the name.
+    Withheld(&'a str),
     /// Anything else, `MALFORMED_FUNCTION_CALL` among them.
     Other,
 }
 
-impl FinishReason {
-    /// Reads the JSON literal; `null`, `""` and other types are no reason.
-    fn from_literal(literal: &str) -> Option<Self> {
-        let name = literal.strip_prefix('"')?.strip_suffix('"')?;
-        let subject = name.strip_prefix("IMAGE_").unwrap_or(name);
-        Some(match subject {
-            "" => return None,
+impl<'a> FinishReason<'a> {
+    fn of(name: &'a str) -> Self {
+        match name.strip_prefix("IMAGE_").unwrap_or(name) {
             "STOP" => Self::Stop,
             "MAX_TOKENS" => Self::MaxTokens,
-            "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR" => {
-                Self::Withheld
-            }
+            "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
+            | "MODEL_ARMOR" => Self::Withheld(name),
             _ => Self::Other,
-        })
+        }
     }
 }
 
@@ -314,7 +402,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Parts<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Chunk, Count, ErrorHead, FinishReason};
+    use super::{Chunk, Count, ErrorHead, FinishReason, UsageMetadata, enum_value};
+    use serde_json::value::RawValue;
+
+    fn parse(json: &str) -> Chunk<'_> {
+        Chunk::documents(json).next().unwrap().unwrap()
+    }
 
     #[test]
     fn envelope_and_bare_answers() {
@@ -324,7 +417,7 @@ mod tests {
             format!(r#"{{"response":{bare},"traceId":"t"}}"#),
             bare.replacen('{', r#"{"response":null,"#, 1),
         ] {
-            let answer = Chunk::parse(&json).unwrap().into_answer();
+            let answer = parse(&json).into_answer();
             let parts: Vec<_> = answer
                 .candidate()
                 .unwrap()
@@ -345,19 +438,38 @@ mod tests {
             r#"{"candidates":[{"content":null}]}"#,
             r#"{"candidates":[{"content":{"parts":null}}]}"#,
         ] {
-            let answer = Chunk::parse(json).unwrap().into_answer();
+            let answer = parse(json).into_answer();
             assert_eq!(answer.candidate().map_or(0, |candidate| candidate.parts().count()), 0, "{json}");
         }
     }
 
     #[test]
     fn counts() {
-        let json = r#"{"usageMetadata":{"promptTokenCount":"12","cachedContentTokenCount":-3,"candidatesTokenCount":7.0,"thoughtsTokenCount":null,"totalTokenCount":{}}}"#;
-        let usage = Chunk::parse(json).unwrap().into_answer().usage.unwrap();
-        assert_eq!(usage.prompt_token_count, Count(12));
-        assert_eq!(usage.cached_content_token_count, Count(0));
-        assert_eq!(usage.candidates_token_count, Count(7));
-        assert_eq!(usage.thoughts_token_count, Count(0));
+        let read = |json: &str| UsageMetadata::read(parse(json).into_answer().usage.unwrap());
+        let usage = |json: &str| read(json).unwrap();
+        let some = usage(
+            r#"{"usageMetadata":{"promptTokenCount":"12","cachedContentTokenCount":-3,"candidatesTokenCount":7.0,"thoughtsTokenCount":null,"totalTokenCount":{}}}"#,
+        );
+        assert_eq!(some.prompt_token_count, Count(12));
+        assert_eq!(some.cached_content_token_count, Count(0));
+        assert_eq!(some.candidates_token_count, Count(7));
+        assert_eq!(some.thoughts_token_count, Count(0));
+        for absurd in ["18446744073709551615", "1e300", "4294967296", "-1e9", "\"-5\""] {
+            let usage = usage(&format!(r#"{{"usageMetadata":{{"promptTokenCount":{absurd}}}}}"#));
+            assert_eq!(usage.prompt_token_count, Count(0), "{absurd}");
+        }
+        for unreadable in ["7", "[]", r#"{"promptTokenCount":{}}"#, r#"{"promptTokenCount":true}"#] {
+            assert!(read(&format!(r#"{{"usageMetadata":{unreadable}}}"#)).is_none(), "{unreadable}");
+        }
+    }
+
+    #[test]
+    fn several_documents() {
+        let mut documents = Chunk::documents("{}\n{\"error\":1} {");
+        assert!(documents.next().unwrap().unwrap().error.is_none());
+        assert!(documents.next().unwrap().unwrap().error.is_some());
+        assert!(documents.next().unwrap().is_err());
+        assert!(documents.next().is_none());
     }
 
     #[test]
@@ -365,13 +477,15 @@ mod tests {
         for (literal, wanted) in [
             ("\"STOP\"", Some(FinishReason::Stop)),
             ("\"MAX_TOKENS\"", Some(FinishReason::MaxTokens)),
-            ("\"IMAGE_SAFETY\"", Some(FinishReason::Withheld)),
-            ("\"SPII\"", Some(FinishReason::Withheld)),
+            ("\"IMAGE_SAFETY\"", Some(FinishReason::Withheld("IMAGE_SAFETY"))),
+            ("\"SPII\"", Some(FinishReason::Withheld("SPII"))),
+            ("\"LANGUAGE\"", Some(FinishReason::Withheld("LANGUAGE"))),
             ("\"MALFORMED_FUNCTION_CALL\"", Some(FinishReason::Other)),
             ("\"\"", None),
             ("3", None),
         ] {
-            assert_eq!(FinishReason::from_literal(literal), wanted, "{literal}");
+            let raw: &RawValue = serde_json::from_str(literal).unwrap();
+            assert_eq!(enum_value(raw).map(FinishReason::of), wanted, "{literal}");
         }
     }
 
@@ -382,7 +496,7 @@ mod tests {
             (r#"{"error":{"code":"x"}}"#, None),
             (r#"{"error":"text"}"#, None),
         ] {
-            assert_eq!(ErrorHead::read(Chunk::parse(json).unwrap().error.unwrap()).code, wanted);
+            assert_eq!(ErrorHead::read(parse(json).error.unwrap()).code, wanted);
         }
     }
 }

@@ -136,3 +136,25 @@ def test_aborting_a_stream_closes_the_upstream_connection(client, simulator):
         # Answers 408, which raises, when it is not seen in time.
         simulator.call("GET", f"/sim/wait?event=disconnect&at_least={before + 1}&timeout_ms=5000")
         assert time.monotonic() - aborted < 1.0
+
+
+@pytest.mark.parametrize("model", [PLAIN, CLAUDE, GEMINI])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_unusual_answers_do_not_confuse_the_client(client, simulator, model, streaming):
+    parts = [
+        {"text": "Here is a picture."},
+        {"inlineData": {"mimeType": "image/png", "data": "AAAA"}},
+        {"executableCode": {"language": "PYTHON", "code": "1 + 1"}},
+    ]
+    answer = {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "RECITATION"}]}
+    arguments = dict(model=model, max_tokens=4000, messages=[{"role": "user", "content": "something unusual"}])
+    with simulator.fault({"text": "something unusual"}, {"chunks": [{"response": answer}]}):
+        if streaming:
+            with client.messages.stream(**arguments) as stream:
+                message = stream.get_final_message()
+        else:
+            message = client.messages.create(**arguments)
+    assert [block.type for block in message.content] == ["text", "image", "text"]
+    assert message.content[1].source == {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+    assert message.content[2].text == "\n```python\n1 + 1\n```\n"
+    assert message.stop_reason == "refusal" and "RECITATION" in message.stop_details.explanation

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 #[cfg(feature = "simulator")]
+mod answers;
+#[cfg(feature = "simulator")]
 mod cancel;
 mod cli;
 #[cfg(feature = "simulator")]

@@ -46,6 +46,24 @@ fn cut_keeps_escapes_whole() {
 }
 
 #[test]
+fn whole_literals_and_insides() {
+    for text in [r#""""#, r#""a\n\u0041\ud83d\ude00é""#, r#""\\ud800""#, r#""\\\\ud800 \"""#] {
+        let read = JsonStr::from_literal(text).unwrap();
+        assert_eq!(read, string(text));
+        let mut written = bytes::BytesMut::new();
+        read.into_owned().write(&mut written);
+        assert_eq!(written, text);
+        let document = format!("[{text}]");
+        assert_eq!(JsonStr::scan(document.as_bytes(), 2), Some((string(text), text.len())));
+    }
+    for no_string in ["5", "", "\"", "\"a", "\"a\"b\"", "{}", "\"\\\"", "\"\n\""] {
+        assert_eq!(JsonStr::from_literal(no_string), None, "{no_string}");
+    }
+    assert_eq!(JsonStr::scan(b"\"a\xff\"", 1), None);
+    assert_eq!(JsonStr::scan(b"\"", 9), None);
+}
+
+#[test]
 fn lone_surrogates_become_replacement_characters() {
     for (text, want) in [
         (r#""a\ud83d b""#, "a\u{fffd} b"),
@@ -143,6 +161,15 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 }
 
 proptest! {
+    #[test]
+    fn texts_are_written_as_they_are_read(text in any::<String>()) {
+        let encoded = JsonStr::encode(&text);
+        prop_assert_eq!(encoded.decode(), text.as_str());
+        let mut written = bytes::BytesMut::new();
+        encoded.write(&mut written);
+        prop_assert_eq!(serde_json::from_slice::<String>(&written).unwrap(), text);
+    }
+
     #[test]
     fn accepts_what_serde_json_writes(value in value()) {
         let text = serde_json::to_string_pretty(&value).unwrap();

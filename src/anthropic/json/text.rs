@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use bytes::{BufMut, BytesMut};
+
+use super::write::push_string;
+
 /// A JSON string without its quotes, still escaped: it can be written between quotes of another JSON text unchanged.
 ///
 /// Lone surrogates (`\ud83d` without its partner; clients that cut strings send them) are replaced by `\ufffd`, since
@@ -13,6 +17,52 @@ pub struct JsonStr<'a> {
 }
 
 impl<'a> JsonStr<'a> {
+    /// The empty string.
+    pub const EMPTY: JsonStr<'static> = JsonStr { raw: Cow::Borrowed(""), escaped: false };
+
+    /// Reads a JSON value that is a string, quotes included; `None` for everything else.
+    #[must_use]
+    pub fn from_literal(literal: &'a str) -> Option<Self> {
+        let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
+        let scan = scan_text(literal.as_bytes(), 1).ok()?;
+        (scan.end == literal.len() - 1).then(|| Self::from_scan(inner, &scan))
+    }
+
+    /// Reads the inside of a string that begins at `start` in UTF-8 JSON; with it the offset of its closing quote.
+    /// `None` when it is no valid string.
+    #[must_use]
+    #[inline]
+    pub fn scan(json: &'a [u8], start: usize) -> Option<(Self, usize)> {
+        let scan = json.get(start..).and_then(|_| scan_text(json, start).ok())?;
+        let raw = std::str::from_utf8(json.get(start..scan.end)?).ok()?;
+        Some((Self::from_scan(raw, &scan), scan.end))
+    }
+
+    /// The escaped form of a text.
+    #[must_use]
+    pub fn encode(text: &str) -> JsonStr<'static> {
+        let mut literal = BytesMut::new();
+        push_string(&mut literal, text);
+        let inner = literal.get(1..literal.len() - 1).unwrap_or_default();
+        let raw = String::from_utf8_lossy(inner).into_owned();
+        JsonStr { escaped: raw.contains('\\'), raw: Cow::Owned(raw) }
+    }
+
+    /// Appends the string with its quotes.
+    pub fn write(&self, out: &mut BytesMut) {
+        out.reserve(self.raw.len() + 2);
+        out.put_u8(b'"');
+        out.put_slice(self.raw.as_bytes());
+        out.put_u8(b'"');
+    }
+
+    /// The same string, detached from the document it came from.
+    #[must_use]
+    pub fn into_owned(self) -> JsonStr<'static> {
+        JsonStr { raw: Cow::Owned(self.raw.into_owned()), escaped: self.escaped }
+    }
+
+    #[inline]
     pub(super) fn from_scan(raw: &'a str, scan: &TextScan) -> Self {
         let raw = if scan.lone { Cow::Owned(without_lone_surrogates(raw)) } else { Cow::Borrowed(raw) };
         Self { raw, escaped: scan.escaped }
@@ -142,7 +192,8 @@ pub(super) fn scan_text(bytes: &[u8], start: usize) -> Result<TextScan, (usize, 
 }
 
 /// How many bytes from the front are neither quote, backslash nor control character; eight at a time.
-fn plain_run(bytes: &[u8]) -> usize {
+#[inline]
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let mut at = 0;
@@ -212,11 +263,17 @@ fn take_unit(rest: &mut &str) -> u32 {
 
 /// Replaces each surrogate escape without its partner by `\ufffd`; everything else stays byte for byte.
 pub(super) fn without_lone_surrogates(raw: &str) -> String {
+    whole_surrogates(raw).into_owned()
+}
+
+/// As [`without_lone_surrogates`]; borrowed when there is none. A half is valid JSON grammar but no text: strict
+/// parsers refuse the whole document for it.
+pub(super) fn whole_surrogates(raw: &str) -> Cow<'_, str> {
     let bytes = raw.as_bytes();
-    let mut out = String::with_capacity(raw.len());
+    let mut whole: Option<String> = None;
     let mut copied = 0;
     let mut at = 0;
-    while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
         at += found;
         if bytes.get(at + 1) != Some(&b'u') {
             at += 2;
@@ -231,12 +288,18 @@ pub(super) fn without_lone_surrogates(raw: &str) -> String {
             continue;
         }
         if (0xD800..0xE000).contains(&unit) {
-            out.push_str(&raw[copied..at]);
-            out.push_str("\\ufffd");
+            let whole = whole.get_or_insert_with(|| String::with_capacity(raw.len()));
+            whole.push_str(&raw[copied..at]);
+            whole.push_str("\\ufffd");
             copied = at + 6;
         }
         at += 6;
     }
-    out.push_str(raw.get(copied..).unwrap_or_default());
-    out
+    match whole {
+        None => Cow::Borrowed(raw),
+        Some(mut whole) => {
+            whole.push_str(raw.get(copied..).unwrap_or_default());
+            Cow::Owned(whole)
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What the client gets when the upstream stayed silent through all retries.
 
 use crate::anthropic::event::{Block, Delta, Event, Sink};
-use crate::anthropic::literal::Literal;
+use crate::anthropic::json::JsonStr;
 use crate::anthropic::message::StopReason;
 use crate::anthropic::usage::Usage;
 use crate::google::model::ModelId;
@@ -16,16 +16,29 @@ pub fn no_answer(model: &ModelId, ids: &MessageIds, out: &mut impl Sink) {
     let usage = Usage::default();
     out.event(Event::MessageStart { id: &ids.message(), model: model.as_str(), usage });
     out.event(Event::BlockStart { index: 0, block: Block::Text });
-    out.event(Event::Delta { index: 0, delta: Delta::Text(&Literal::encode(NO_ANSWER)) });
+    out.event(Event::Delta { index: 0, delta: Delta::Text(&JsonStr::encode(NO_ANSWER)) });
     out.event(Event::BlockStop { index: 0 });
-    out.event(Event::MessageDelta { stop_reason: StopReason::EndTurn, usage });
+    out.event(Event::MessageDelta { stop_reason: StopReason::EndTurn, explanation: None, usage });
     out.event(Event::MessageStop);
 }
 
-/// Writes a complete message without content that says the prompt was refused (spec `conversion.md` §13, W36).
-pub fn refusal(model: &ModelId, ids: &MessageIds, out: &mut impl Sink) {
+/// Writes a complete message without content that says the prompt was refused, and with which of the upstream's block
+/// reasons (spec `conversion.md` §13, W36).
+pub fn refusal(model: &ModelId, ids: &MessageIds, reason: &str, out: &mut impl Sink) {
     let usage = Usage::default();
+    let explanation = explanation(reason);
     out.event(Event::MessageStart { id: &ids.message(), model: model.as_str(), usage });
-    out.event(Event::MessageDelta { stop_reason: StopReason::Refusal, usage });
+    out.event(Event::MessageDelta {
+        stop_reason: StopReason::Refusal,
+        explanation: Some(&explanation),
+        usage,
+    });
     out.event(Event::MessageStop);
+}
+
+/// Why something was withheld, for people. The reason is the upstream's enum value; any other text is left out.
+pub(super) fn explanation(reason: &str) -> String {
+    let name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let reason = if reason.len() <= 64 && reason.chars().all(name) { reason } else { "no known reason" };
+    format!("The upstream withheld the answer: {reason}.")
 }
