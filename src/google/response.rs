@@ -4,14 +4,16 @@
 //! Only what the conversion uses is read; unknown fields are skipped. Source: spec `conversion.md` §8.1,
 //! §9.1.
 
-use std::fmt;
-use std::marker::PhantomData;
+mod lists;
+mod usage;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::StreamDeserializer;
 use serde_json::de::StrRead;
 use serde_json::value::RawValue;
+
+use self::lists::{First, Parts};
+pub use self::usage::{Count, UsageMetadata};
 
 /// The document of one stream chunk, or of a whole non-streaming answer.
 #[derive(Debug, Deserialize)]
@@ -235,70 +237,6 @@ pub fn enum_value(literal: &RawValue) -> Option<&str> {
     literal.get().strip_prefix('"')?.strip_suffix('"').filter(|name| !name.is_empty())
 }
 
-/// Token counts; what is missing is 0.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct UsageMetadata {
-    /// The whole prompt, cached tokens included.
-    pub prompt_token_count: Count,
-    /// The share of the prompt that came from the cache.
-    pub cached_content_token_count: Count,
-    /// Generated tokens without thoughts.
-    pub candidates_token_count: Count,
-    /// Thoughts.
-    pub thoughts_token_count: Count,
-}
-
-impl UsageMetadata {
-    /// Reads counts; `None` when they are of another shape. An answer is not lost because its counts make no sense.
-    #[must_use]
-    pub fn read(usage: &RawValue) -> Option<Self> {
-        serde_json::from_str(usage.get()).ok()
-    }
-}
-
-/// A count; JSON numbers, decimal strings (how 64-bit integers are written) and `null` are taken. What no answer
-/// can have used (negative, above 2³²) counts as 0: the statistics add counts up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count(pub u64);
-
-impl Count {
-    /// The count if it is a possible one, else 0.
-    #[must_use]
-    pub fn of(count: u64) -> Self {
-        Self(if count > u64::from(u32::MAX) { 0 } else { count })
-    }
-}
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CountVisitor;
-        impl Visitor<'_> for CountVisitor {
-            type Value = Count;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a count")
-            }
-            fn visit_u64<E>(self, count: u64) -> Result<Count, E> {
-                Ok(Count::of(count))
-            }
-            fn visit_i64<E>(self, count: i64) -> Result<Count, E> {
-                Ok(Count::of(u64::try_from(count).unwrap_or(0)))
-            }
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-            fn visit_f64<E>(self, count: f64) -> Result<Count, E> {
-                Ok(Count::of(count as u64))
-            }
-            fn visit_str<E>(self, count: &str) -> Result<Count, E> {
-                Ok(Count::of(count.parse().unwrap_or(0)))
-            }
-            fn visit_unit<E>(self) -> Result<Count, E> {
-                Ok(Count(0))
-            }
-        }
-        deserializer.deserialize_any(CountVisitor)
-    }
-}
-
 /// Why generation ended, as far as it makes a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason<'a> {
@@ -341,68 +279,9 @@ impl ErrorHead {
     }
 }
 
-/// The first element of a list; the others are skipped.
-#[derive(Debug)]
-struct First<T>(Option<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FirstVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for FirstVisitor<T> {
-            type Value = First<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<First<T>, A::Error> {
-                let first = list.next_element::<Option<T>>()?.flatten();
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(First(first))
-            }
-        }
-        deserializer.deserialize_seq(FirstVisitor(PhantomData))
-    }
-}
-
-/// A list of parts that needs no heap for the usual single one.
-#[derive(Debug, Default)]
-struct Parts<'a> {
-    first: Option<Part<'a>>,
-    rest: Vec<Part<'a>>,
-}
-
-impl<'a> Parts<'a> {
-    fn iter(&self) -> impl Iterator<Item = &Part<'a>> {
-        self.first.iter().chain(&self.rest)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Parts<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PartsVisitor<'a>(PhantomData<Parts<'a>>);
-        impl<'de: 'a, 'a> Visitor<'de> for PartsVisitor<'a> {
-            type Value = Parts<'a>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of parts")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Parts<'a>, A::Error> {
-                let mut parts = Parts::default();
-                while let Some(part) = list.next_element::<Option<Part<'a>>>()? {
-                    match part {
-                        None => {}
-                        Some(part) if parts.first.is_none() => parts.first = Some(part),
-                        Some(part) => parts.rest.push(part),
-                    }
-                }
-                Ok(parts)
-            }
-        }
-        deserializer.deserialize_seq(PartsVisitor(PhantomData))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Chunk, Count, ErrorHead, FinishReason, UsageMetadata, enum_value};
+    use super::{Chunk, ErrorHead, FinishReason, enum_value};
     use serde_json::value::RawValue;
 
     fn parse(json: &str) -> Chunk<'_> {
@@ -440,26 +319,6 @@ mod tests {
         ] {
             let answer = parse(json).into_answer();
             assert_eq!(answer.candidate().map_or(0, |candidate| candidate.parts().count()), 0, "{json}");
-        }
-    }
-
-    #[test]
-    fn counts() {
-        let read = |json: &str| UsageMetadata::read(parse(json).into_answer().usage.unwrap());
-        let usage = |json: &str| read(json).unwrap();
-        let some = usage(
-            r#"{"usageMetadata":{"promptTokenCount":"12","cachedContentTokenCount":-3,"candidatesTokenCount":7.0,"thoughtsTokenCount":null,"totalTokenCount":{}}}"#,
-        );
-        assert_eq!(some.prompt_token_count, Count(12));
-        assert_eq!(some.cached_content_token_count, Count(0));
-        assert_eq!(some.candidates_token_count, Count(7));
-        assert_eq!(some.thoughts_token_count, Count(0));
-        for absurd in ["18446744073709551615", "1e300", "4294967296", "-1e9", "\"-5\""] {
-            let usage = usage(&format!(r#"{{"usageMetadata":{{"promptTokenCount":{absurd}}}}}"#));
-            assert_eq!(usage.prompt_token_count, Count(0), "{absurd}");
-        }
-        for unreadable in ["7", "[]", r#"{"promptTokenCount":{}}"#, r#"{"promptTokenCount":true}"#] {
-            assert!(read(&format!(r#"{{"usageMetadata":{unreadable}}}"#)).is_none(), "{unreadable}");
         }
     }
 
