@@ -1,6 +1,6 @@
 //! A local estimate of a request's input tokens, for when the upstream cannot be asked.
 //!
-//! Text is measured in one pass by the kinds of its characters ([`text`]); an image counts 1,600, a document 2,000 per
+//! Text is measured in one pass by the kinds of its characters (`text`); an image counts 1,600, a document 2,000 per
 //! started 60,000 base64 characters (about a page), a message 4, the presence of tools 350. The weights are fitted to
 //! `tests/golden/tokens.json`, whose sizes come from a public tokenizer; a test states the error.
 

@@ -80,9 +80,16 @@ const cjk = {
   ],
 };
 const paragraph = (list, length) => Array.from({ length }, () => pick(list)).join(" ");
-for (const list of Object.values(sentences))
-  for (let n = 0; n < 6; n++) add("languages", paragraph(list, 3 + n));
-for (const list of Object.values(cjk)) for (let n = 0; n < 8; n++) add("cjk", paragraph(list, 3 + n));
+for (const list of Object.values(sentences)) {
+  for (let n = 0; n < 6; n++) {
+    add("languages", paragraph(list, 3 + n));
+  }
+}
+for (const list of Object.values(cjk)) {
+  for (let n = 0; n < 8; n++) {
+    add("cjk", paragraph(list, 3 + n));
+  }
+}
 
 for (const file of [
   "src/dispatch/run.rs",
@@ -93,10 +100,13 @@ for (const file of [
   "scripts/install-deps.sh",
   "src/google/model.rs",
   "public/index.html",
-])
+]) {
   slices("code", file, 6, 22);
+}
 
-for (const file of ["R1", "R5", "S1"]) slices("json", `tests/golden/conversion/${file}.json`, 5, 24);
+for (const file of ["R1", "R5", "S1"]) {
+  slices("json", `tests/golden/conversion/${file}.json`, 5, 24);
+}
 const words = [
   "account",
   "limit",
@@ -120,7 +130,9 @@ const record = () => ({
   ratio: random(1e4) / 1e4,
   tags: [pick(words), pick(words)],
 });
-for (let n = 0; n < 15; n++) add("json", JSON.stringify(Array.from({ length: 3 + n }, record), null, n % 3));
+for (let n = 0; n < 15; n++) {
+  add("json", JSON.stringify(Array.from({ length: 3 + n }, record), null, n % 3));
+}
 
 for (let n = 0; n < 20; n++) {
   const fields = Array.from({ length: 2 + (n % 6) }, () => [
@@ -147,16 +159,18 @@ for (let n = 0; n < 20; n++) {
 }
 
 const faces = ["😀", "🚀", "🔥", "✅", "❌", "👩‍💻", "🎉", "⚠️", "📦", "🧪"];
-for (let n = 0; n < 12; n++)
+for (let n = 0; n < 12; n++) {
   add(
     "emoji",
     Array.from({ length: 8 + n }, () => `${pick(faces)} ${pick(words)}`).join(n % 2 ? "\n" : ", "),
   );
+}
 
-for (let n = 0; n < 12; n++)
+for (let n = 0; n < 12; n++) {
   add("base64", Buffer.from(Array.from({ length: 150 + 60 * n }, () => random(256))).toString("base64"));
+}
 
-for (let n = 0; n < 14; n++)
+for (let n = 0; n < 14; n++) {
   add(
     "whitespace",
     Array.from(
@@ -168,8 +182,9 @@ for (let n = 0; n < 14; n++)
         "\n".repeat(1 + random(3)),
     ).join(""),
   );
+}
 
-for (let n = 0; n < 18; n++)
+for (let n = 0; n < 18; n++) {
   add(
     "log",
     Array.from(
@@ -178,6 +193,7 @@ for (let n = 0; n < 18; n++)
         `2026-11-${10 + random(19)}T${10 + random(13)}:${10 + random(49)}:${10 + random(49)}.${100 + random(899)}Z ${pick(["INFO", "WARN", "DEBUG", "ERROR"])} gateway::${pick(words)}: ${pick(words)} ${pick(words)} took ${random(5000)}ms id=${random(2 ** 31).toString(16)} addr=10.${random(255)}.${random(255)}.${random(255)}:${1024 + random(60000)}`,
     ).join("\n"),
   );
+}
 
 writeFileSync(
   new URL("tests/golden/tokens.json", root),
