@@ -37,13 +37,18 @@ impl Names {
     }
 }
 
-/// What the upstream takes: `A-Z a-z 0-9 _ -`, at most 64. Counts UTF-16 units as the first clients of this API did.
+/// What the upstream takes: `A-Z a-z 0-9 _ -`, at most 64, a letter or `_` in front. Counts UTF-16 units as the first
+/// clients of this API did.
 fn clean_name(raw: &str) -> Cow<'_, str> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if raw.len() <= MAX_NAME && raw.chars().all(good) {
+    let bad_start = raw.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    if !bad_start && raw.len() <= MAX_NAME && raw.chars().all(good) {
         return Cow::Borrowed(raw);
     }
     let mut clean = String::with_capacity(MAX_NAME);
+    if bad_start {
+        clean.push('_');
+    }
     for c in raw.chars() {
         if good(c) {
             clean.push(c);
