@@ -18,8 +18,9 @@ use std::fmt::Write as _;
 
 use text::{TextScan, scan_text};
 
-/// Deepest accepted nesting of objects and arrays.
-pub const MAX_DEPTH: usize = 128;
+/// Deepest accepted nesting of objects and arrays. Protobuf's JSON parsers, the upstream's among them, take 100 levels
+/// unless told otherwise, and what a tool was given or returned stands up to three levels deeper in the upstream's body.
+pub const MAX_DEPTH: usize = 96;
 
 /// Why a text could not be read, as a sentence that names a JSON path or a byte offset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -237,7 +237,7 @@ fn write_part(out: &mut Vec<u8>, part: &Part<'_>, family: Family, names: &ToolNa
         }
         Part::Inline { media_type, data } => {
             out.extend_from_slice(b"{\"inlineData\":{\"mimeType\":");
-            write_escaped(out, media_type.raw());
+            write_escaped(out, media_type);
             out.extend_from_slice(b",\"data\":");
             write_escaped(out, data.raw());
             out.push(b'}');

@@ -14,6 +14,7 @@
 //! 6. a conversation that ends with words of the model (a prefilled answer) gets a user turn that asks to go on from
 //!    there: models that think, and all newer ones, refuse to be given the beginning of their answer.
 
+mod media;
 mod open;
 mod recovery;
 mod result;
@@ -42,8 +43,8 @@ pub(super) enum Part<'r> {
     Thought { text: Option<&'r JsonStr<'r>>, signature: &'r JsonStr<'r> },
     Call { call: Call<'r>, signature: Option<CallSignature<'r>> },
     Answer { call: Call<'r>, answer: Answer<'r> },
-    Inline { media_type: &'r JsonStr<'r>, data: &'r JsonStr<'r> },
-    File { media_type: &'r str, uri: &'r JsonStr<'r> },
+    Inline { media_type: Cow<'r, str>, data: &'r JsonStr<'r> },
+    File { media_type: Cow<'r, str>, uri: &'r JsonStr<'r> },
 }
 
 impl<'r> Part<'r> {
@@ -258,6 +259,8 @@ impl<'r> Builder<'r, '_> {
         let media = self.forwarded(source, default_type);
         match (media, turn.role) {
             (None, _) => turn.parts.push(Part::note(result::NOT_FORWARDED)),
+            (Some(Part::Text(text)), _) if text.trim().is_empty() => {}
+            (Some(text @ Part::Text(_)), _) => turn.parts.push(text),
             (Some(media), Role::User) => turn.parts.push(media),
             (Some(media), Role::Assistant) => {
                 turn.parts.push(Part::note(result::SHOWN_BELOW));
@@ -266,19 +269,22 @@ impl<'r> Builder<'r, '_> {
         }
     }
 
-    /// The part of a source, `None` (and counted) for what only the original API can read.
+    /// The part of a source, `None` (and counted) for what only the original API can read and for types that the target
+    /// does not read.
     fn forwarded(&mut self, source: &'r Source<'r>, default_type: &'static str) -> Option<Part<'r>> {
-        match source {
-            Source::Base64 { media_type, data } => Some(Part::Inline { media_type, data }),
+        let family = self.rules.family;
+        let part = match source {
+            Source::Base64 { media_type, data } => media::known_type(family, media_type.raw())
+                .map(|media_type| Part::Inline { media_type, data })
+                .or_else(|| media::text(media_type, data).map(Part::Text)),
             Source::Url { media_type, url } => {
-                let media_type = media_type.as_ref().map_or(default_type, JsonStr::raw);
-                Some(Part::File { media_type, uri: url })
+                let given = media_type.as_ref().map_or(default_type, JsonStr::raw);
+                media::known_type(family, given).map(|media_type| Part::File { media_type, uri: url })
             }
-            Source::File(_) => {
-                self.changes.not_forwarded += 1;
-                None
-            }
-        }
+            Source::File(_) => None,
+        };
+        self.changes.not_forwarded += u32::from(part.is_none());
+        part
     }
 
     fn document(&mut self, document: &'r Document<'r>, turn: &mut Turn<'r>) {

@@ -15,9 +15,13 @@ mod failover;
 #[cfg(feature = "simulator")]
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
+#[cfg(feature = "simulator")]
+mod hostile;
 mod imports;
 #[cfg(feature = "simulator")]
 mod messages;
+#[cfg(feature = "simulator")]
+mod model_changes;
 #[cfg(feature = "simulator")]
 mod presence;
 #[cfg(feature = "simulator")]

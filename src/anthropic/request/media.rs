@@ -3,7 +3,7 @@
 use crate::anthropic::json::{JsonStr, Reader};
 
 use super::Read;
-use super::block::{ResultContent, ResultItem, read_result_content, required_text, spot, text_spot};
+use super::block::{ResultContent, ResultItem, Spot, read_result_content, required_text, spot, text_spot};
 
 /// Where media comes from.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ pub(super) fn read_source<'a>(r: &mut Reader<'a>) -> Read<MediaOrParts<'a>> {
         }
         "url" => MediaOrParts::Media(Source::Url {
             media_type: media_type.filter(|mime| !mime.is_empty()),
-            url: required_text(r, "url", url)?,
+            url: address(r, url)?,
         }),
         "text" => MediaOrParts::Parts(vec![ResultItem::Text(required_text(r, "data", data)?)], 0),
         "content" => {
@@ -113,4 +113,18 @@ pub(super) fn read_source<'a>(r: &mut Reader<'a>) -> Read<MediaOrParts<'a>> {
         }
         _ => MediaOrParts::Media(Source::File(FileRef)),
     })
+}
+
+/// An address that the upstream can fetch.
+fn address<'a>(r: &mut Reader<'a>, url: Option<(Spot, Option<JsonStr<'a>>)>) -> Read<JsonStr<'a>> {
+    let url = required_text(r, "url", url)?;
+    match url.decode().split_once("://") {
+        Some(("https" | "http" | "gs", rest)) if !rest.is_empty() => {}
+        _ => {
+            return Err(
+                r.wrong_at("url", "expected an http or https address; send other data as a base64 source")
+            );
+        }
+    }
+    Ok(url)
 }

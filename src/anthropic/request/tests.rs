@@ -40,7 +40,7 @@ fn syntax_errors_name_the_byte() {
         (b"{\"max_tokens\":01}", "invalid JSON at byte 15: "),
         (b"{\"temperature\":1e999}", "invalid JSON at byte 15: number out of range"),
         (b"{\"x\":nope}", "invalid JSON at byte 6: "),
-        (deep.as_bytes(), "invalid JSON at byte 132: nested deeper than 128 levels"),
+        (deep.as_bytes(), "invalid JSON at byte 100: nested deeper than 96 levels"),
     ];
     for (body, want) in bodies {
         let message = refusal(body);
@@ -316,13 +316,13 @@ fn text_and_data_are_borrowed() {
 #[test]
 fn nested_blocks_with_repeated_keys_are_read_once() {
     let mut block = r#"{"type":"text","text":"x"}"#.to_owned();
-    for _ in 0..50 {
+    for _ in 0..40 {
         block =
             format!(r#"{{"type":"tool_result","tool_use_id":"a","content":[{block}],"type":"tool_result"}}"#);
     }
     parse(&with_block("user", &block));
     let mut block = r#"{"type":"text","text":"x"}"#.to_owned();
-    for _ in 0..30 {
+    for _ in 0..22 {
         block = format!(
             r#"{{"type":"document","source":{{"type":"content","content":[{block}]}},"type":"image","type":"document"}}"#
         );

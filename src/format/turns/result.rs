@@ -147,13 +147,15 @@ impl<'r> Builder<'r, '_> {
         into: &mut Gathered<'r>,
         deferred: &mut Vec<Part<'r>>,
     ) -> bool {
-        let media = self.forwarded(source, default_type);
-        if media.is_none() {
-            into.texts.push(Cow::Borrowed(NOT_FORWARDED));
+        match self.forwarded(source, default_type) {
+            None => into.texts.push(Cow::Borrowed(NOT_FORWARDED)),
+            Some(Part::Text(text)) => into.texts.push(text),
+            Some(media) => {
+                deferred.push(media);
+                return true;
+            }
         }
-        let attached = media.is_some();
-        deferred.extend(media);
-        attached
+        false
     }
 }
 
