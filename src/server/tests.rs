@@ -243,6 +243,38 @@ async fn a_trickling_body_is_given_up() {
 }
 
 #[tokio::test]
+async fn models_come_in_pages() {
+    let cases = [
+        ("", &["claude-a", "gemini-b"][..], false),
+        ("limit=1", &["claude-a"], true),
+        ("limit=1&after_id=claude-a", &["gemini-b"], false),
+        ("limit=1&before_id=gemini-b", &["claude-a"], false),
+        ("limit=1&before_id=zzz", &["gemini-b"], true),
+        ("after_id=claude-gone", &["gemini-b"], false),
+        ("after_id=gemini-b", &[], false),
+        ("before_id=claude-a&other=x", &[], false),
+    ];
+    for (query, want, more) in cases {
+        let answer = call(&ServerConfig::default(), &format!("GET /v1/models?{query}"), &[], "").await.json();
+        let ids: Vec<_> =
+            answer["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
+        assert_eq!((ids.as_slice(), &answer["has_more"]), (want, &json!(more)), "{query}");
+        assert_eq!(answer["first_id"].as_str(), want.first().copied(), "{query}");
+    }
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=x", "limit"),
+        ("after_id=a&before_id=b", "after_id"),
+    ] {
+        let answer = call(&ServerConfig::default(), &format!("GET /v1/models?{query}"), &[], "").await;
+        assert_eq!(answer.status, 400, "{query}");
+        let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(field), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn models_speak_to_three_kinds_of_client() {
     let answer = call(&ServerConfig::default(), "GET /v1/models?limit=1000", &[], "").await.json();
     assert_eq!((&answer["first_id"], &answer["last_id"]), (&json!("claude-a"), &json!("gemini-b")));
