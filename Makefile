@@ -1,7 +1,7 @@
 # `make help` lists the targets.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run check test soak bench generate install-deps
+.PHONY: help run check test contract soak bench generate install-deps
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')" 2>/dev/null \
@@ -17,6 +17,9 @@ check: ## The inner loop: format, lints, unit tests
 
 test: ## Install what is missing and run everything CI runs
 	@.ci/all.sh
+
+contract: ## What a gateway owes Claude Code; URL=… KEY=… examines another one
+	@URL="$(URL)" KEY="$(KEY)" tests/contract/run.sh
 
 soak: ## The long runs, each with its seed
 	@.ci/soak.sh

@@ -23,5 +23,5 @@ const strict = {
 
 export default [
   { files: ["public/**/*.js"], languageOptions: { globals: globals.browser }, rules: strict },
-  { files: ["tests/e2e/*.mjs"], languageOptions: { globals: globals.node }, rules: strict },
+  { files: ["tests/{e2e,contract}/*.mjs"], languageOptions: { globals: globals.node }, rules: strict },
 ];

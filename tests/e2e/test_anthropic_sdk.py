@@ -6,7 +6,7 @@ import time
 import anthropic
 import pytest
 
-from conftest import CLAUDE, GEMINI, PLAIN
+from programs import CLAUDE, GEMINI, PLAIN
 
 WEATHER = {
     "name": "get_weather",

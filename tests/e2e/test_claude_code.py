@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import CLAUDE, GEMINI, MODULES, PLAIN, clean_environment
+from programs import CLAUDE, GEMINI, MODULES, PLAIN, clean_environment
 
 CLI = MODULES / ".bin" / "claude"
 # What a turn of the long sessions asks for; a session has eleven of them, six with a tool call.

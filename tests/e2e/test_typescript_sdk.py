@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from conftest import MODULES, ROOT, clean_environment
+from programs import MODULES, ROOT, clean_environment
 
 
 def test_typescript_sdk(gateway, simulator):
