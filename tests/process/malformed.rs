@@ -264,7 +264,7 @@ async fn what_is_only_unusual_is_accepted() {
         "fourth",
     )
     .await;
-    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let deep = format!("{}{}", "[".repeat(95), "]".repeat(95));
     answered(
         &format!(
             r#"{{"model":"claude-sonnet-4-6","max_tokens":9,"novel":{deep},
