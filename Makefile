@@ -1,7 +1,7 @@
 # `make help` lists the targets.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run check test contract soak bench generate install-deps
+.PHONY: help run check test contract soak fuzz bench generate install-deps
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')" 2>/dev/null \
@@ -23,6 +23,9 @@ contract: ## What a gateway owes Claude Code; URL=… KEY=… examines another o
 
 soak: ## The long runs, each with its seed
 	@.ci/soak.sh
+
+fuzz: ## Each fuzz target for ten minutes, or SECONDS_EACH=…
+	@scripts/fuzz.sh
 
 bench: ## The gateway beside a bare relay, same load
 	@cargo bench --features simulator --bench gateway

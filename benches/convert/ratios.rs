@@ -13,6 +13,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("request/convert/120 kB", "request/parse and print/120 kB", "known tools : parse to `Value` and print"),
     ("request/convert, new tools/120 kB", "request/parse and print/120 kB", "new tools : parse and print"),
     ("request/convert/1.2 MB", "request/convert/120 kB", "ten times the turn"),
+    ("request/scan/1.2 MB", "request/scan/120 kB", "ten times the turn, scanned only"),
     ("request/convert/1 kB", "request/scan/1 kB", "a small request : scan"),
     ("request/convert/2 MB", "request/scan/2 MB", "a long conversation : scan"),
     ("tools/convert/24", "tools/parse/24", "24 tools, new : parse to `Value`"),
@@ -20,6 +21,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("stream/convert/2000", "stream/decode/2000", "an answer : events split and scanned as `&RawValue`"),
     ("stream/convert/2000", "stream/split/2000", "an answer : events split only"),
     ("stream/convert/2000", "stream/convert/200", "ten times the chunks"),
+    ("stream/split/2000", "stream/split/200", "ten times the chunks, split only"),
     ("line/split/10 MB", "line/split/1 MB", "ten times the line"),
 ];
 

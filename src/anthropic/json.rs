@@ -110,17 +110,29 @@ impl<'a> Reader<'a> {
     /// Starts at the first byte; the whole body must be UTF-8.
     pub fn new(body: &'a [u8]) -> Read<Self> {
         match std::str::from_utf8(body) {
-            Ok(text) => Ok(Self { text, pos: 0, depth: 0, path: Vec::new() }),
+            Ok(text) => Ok(Self::of(text)),
             Err(error) => {
                 Err(ReadError(format!("invalid JSON at byte {}: invalid UTF-8", error.valid_up_to())))
             }
         }
     }
 
+    /// Starts at the first character.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        Self { text, pos: 0, depth: 0, path: Vec::new() }
+    }
+
     /// The current offset in bytes; it can be handed to [`Reader::at`].
     pub fn offset(&mut self) -> usize {
         self.blanks();
         self.pos
+    }
+
+    /// The text from `offset`, at or before the reader's place, up to there.
+    #[must_use]
+    pub fn since(&self, offset: usize) -> &'a str {
+        self.text.get(offset..self.pos).unwrap_or_default()
     }
 
     /// Reads again what stands at `offset`, then returns to where the reader was.
@@ -175,17 +187,23 @@ impl<'a> Reader<'a> {
         self.wrong_at(key, "field required")
     }
 
+    #[inline]
     fn blanks(&mut self) {
-        let rest = &self.text.as_bytes()[self.pos..];
-        self.pos +=
-            rest.iter().position(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')).unwrap_or(rest.len());
+        // Most bodies have none.
+        if self.byte().is_some_and(|byte| byte <= b' ') {
+            let rest = &self.text.as_bytes()[self.pos..];
+            self.pos +=
+                rest.iter().position(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')).unwrap_or(rest.len());
+        }
     }
 
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.pos).copied()
     }
 
     /// The kind of the next value, which is not consumed.
+    #[inline]
     pub fn kind(&mut self) -> Read<Kind> {
         self.blanks();
         match self.byte() {
@@ -378,6 +396,7 @@ impl<'a> Reader<'a> {
     }
 
     /// After a member: `true` when another one follows, `false` when the container was closed.
+    #[inline]
     fn comma(&mut self, closing: u8, what: &str) -> Read<bool> {
         self.blanks();
         match self.byte() {

@@ -32,7 +32,7 @@ pub fn estimate(request: &MessagesRequest<'_>) -> u64 {
     }
     if let Some(tools) = &request.tools {
         sum.fixed += TOOLS;
-        sum.raw(tools.raw.raw());
+        sum.raw(tools.raw);
     }
     sum.tokens()
 }

@@ -284,7 +284,7 @@ impl ToolCache {
 
     /// The converted form of `tools`, converted now if it is not known yet.
     pub(super) fn declared(&self, tools: &Tools<'_>, family: Family) -> Arc<Declared> {
-        let raw = tools.raw.raw();
+        let raw = tools.raw;
         if raw.len() > MAX_CACHED_BYTES || self.capacity == 0 {
             return Arc::new(Declared::new(tools));
         }

@@ -171,6 +171,22 @@ proptest! {
     }
 
     #[test]
+    fn the_first_special_byte_is_found(
+        length in 0_usize..10_000,
+        places in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"\"\\\n\0\x1f".to_vec())), 0..3),
+    ) {
+        let mut bytes = "aé\u{7f}".repeat(length / 4).into_bytes();
+        for (place, special) in places {
+            if !bytes.is_empty() {
+                let at = place.index(bytes.len());
+                bytes[at] = special;
+            }
+        }
+        let first = bytes.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'));
+        prop_assert_eq!(super::text::plain_run(&bytes), first.unwrap_or(bytes.len()));
+    }
+
+    #[test]
     fn accepts_what_serde_json_writes(value in value()) {
         let text = serde_json::to_string_pretty(&value).unwrap();
         let read = whole(&text).unwrap();

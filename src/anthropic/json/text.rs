@@ -191,26 +191,47 @@ pub(super) fn scan_text(bytes: &[u8], start: usize) -> Result<TextScan, (usize, 
     }
 }
 
-/// How many bytes from the front are neither quote, backslash nor control character; eight at a time.
+/// How many bytes from the front are neither quote, backslash nor control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    const WORD: usize = 8;
+    /// Keys and short values end before this; what does not is worth a search in larger steps.
+    const SHORT: usize = 4 * WORD;
+    /// What is searched twice stays in the nearest cache.
+    const WINDOW: usize = 4_096;
+    let mut at = 0;
+    while at < SHORT {
+        let Some(word) = bytes.get(at..at + WORD) else { break };
+        if let Some(hit) = special_in_word(word) {
+            return at + hit;
+        }
+        at += WORD;
+    }
+    for window in bytes[at..].chunks(WINDOW) {
+        let run = memchr::memchr2(b'"', b'\\', window).unwrap_or(window.len());
+        // The least byte, and not the first small one: that the compiler makes vector instructions of.
+        if window[..run].iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20 {
+            return at + window.iter().position(|byte| *byte < 0x20).unwrap_or(run);
+        }
+        at += run;
+        if run < window.len() {
+            break;
+        }
+    }
+    at
+}
+
+/// Where the first quote, backslash or control character stands in eight bytes.
+#[inline]
+fn special_in_word(word: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let Ok(chunk) = <[u8; 8]>::try_from(chunk) else { break };
-        let word = u64::from_le_bytes(chunk);
-        let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let hit = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
-        if hit != 0 {
-            // The lowest set bit is exact; borrows can only make higher bytes look like hits.
-            return at + (hit.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let rest = &bytes[at..];
-    at + rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len())
+    let word = u64::from_le_bytes(word.try_into().ok()?);
+    let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGH;
+    let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+    let hit = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+    // The lowest set bit is exact; borrows can only make higher bytes look like hits.
+    (hit != 0).then(|| (hit.trailing_zeros() / 8) as usize)
 }
 
 fn hex4(bytes: &[u8], at: usize) -> Result<u32, (usize, &'static str)> {

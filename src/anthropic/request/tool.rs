@@ -11,7 +11,7 @@ use super::Read;
 #[derive(Clone, Debug)]
 pub struct Tools<'a> {
     /// The whole array as it stands in the body.
-    pub raw: Json<'a>,
+    pub raw: &'a str,
     /// Its elements in order.
     pub list: Vec<Tool<'a>>,
 }
@@ -85,8 +85,7 @@ impl<'a> Tools<'a> {
             list.push(tool);
             Ok(())
         })?;
-        let raw = r.at(start, Reader::json)?;
-        Ok(Self { raw, list })
+        Ok(Self { raw: r.since(start), list })
     }
 }
 

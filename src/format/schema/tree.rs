@@ -27,7 +27,7 @@ const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 impl<'a> Tree<'a> {
     /// Reads a document; `None` when it is no JSON or nested too deep for the reader.
     pub(super) fn read(json: &'a str) -> Option<Self> {
-        let mut reader = Reader::new(json.as_bytes()).ok()?;
+        let mut reader = Reader::of(json);
         let tree = Self::value(&mut reader).ok()?;
         reader.end().ok()?;
         Some(tree)

@@ -40,6 +40,7 @@ impl StreamConverter {
     }
 
     /// Text without a signature.
+    #[inline]
     pub(super) fn words(&mut self, thought: bool, text: &JsonStr<'_>, out: &mut impl Sink) {
         if thought {
             self.thought(text, None, out);

@@ -49,6 +49,7 @@ pub(super) struct Words<'d> {
 
 impl Shape {
     /// Reads `document` if it has the shape of the last one that was learnt.
+    #[inline]
     pub(super) fn read<'d>(&self, document: &'d [u8]) -> Option<Words<'d>> {
         let head = self.document.get(..self.words.start).filter(|head| !head.is_empty())?;
         if !document.starts_with(head) {
