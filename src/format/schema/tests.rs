@@ -115,6 +115,13 @@ fn unions_lose_no_property() {
             json!({"type": "STRING", "description": "a: first; b: second (Allowed: a, b)", "enum": ["a", "b"]}),
         ),
         (
+            json!({"anyOf": [
+                {"properties": {"k": {"type": "string"}}, "enum": [{"k": "a"}]},
+                {"properties": {"n": {"type": "integer"}}, "const": {"n": 1}}]}),
+            json!({"type": "OBJECT", "description": "One of: k | n (Allowed: {\"k\":\"a\"})",
+                   "properties": {"k": {"type": "STRING"}, "n": {"type": "INTEGER"}}}),
+        ),
+        (
             json!({"anyOf": [{"type": "string"}, {"type": "string", "format": "uri"}]}),
             json!({"type": "STRING"}),
         ),

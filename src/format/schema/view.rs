@@ -310,10 +310,12 @@ impl<'t, 'a> View<'t, 'a> {
         joined
     }
 
-    /// Options that are all constants of one type become the values of this node.
+    /// Options that are nothing but constants of one type become the values of this node.
     fn join_values(&mut self, options: &[Self]) -> bool {
         let kind = options[0].kind();
-        if options.iter().any(|option| option.values.is_none() || option.kind() != kind) {
+        // What says more than its values would lose the rest.
+        let constant = |option: &Self| option.values.is_some() && option.shaped.is_none();
+        if options.iter().any(|option| !constant(option) || option.kind() != kind) {
             return false;
         }
         let values: Vec<_> =
