@@ -15,7 +15,7 @@ conversion() {
     echo "SEED=$seed CASES=$cases make soak tells it again"
     # Built for speed: so many cases take hours otherwise.
     PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 PROPTEST_RNG_SEED=$seed PROPTEST_CASES=$cases \
-        cargo test --profile soak --all-features --lib --target-dir target -- format:: anthropic:: sse:: simulator::validate
+        cargo test --profile soak --all-features --lib -- format:: anthropic:: sse:: simulator::validate
 }
 check "properties of conversion, seed $seed" conversion
 check "long runs" long_runs

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs each fuzz target for SECONDS_EACH (600) from its committed seeds, or only those named as arguments; stops at the
-# first finding. What the fuzzer makes up stays below .cache/fuzz; a finding belongs into fuzz/corpus with its mending.
+# first finding, which is left in fuzz/artifacts and belongs into fuzz/corpus with its mending. What else the fuzzer makes
+# up stays below .cache/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.cache/cargo/bin:$PATH"

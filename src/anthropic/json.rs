@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
         self.expect(Kind::Number, "a number")?;
         let start = self.pos;
         self.skip_number()?;
-        Ok(&self.text[start..self.pos])
+        Ok(self.since(start))
     }
 
     /// An integer of at most 32 bits; `4096.0` counts as one.
@@ -348,7 +348,7 @@ impl<'a> Reader<'a> {
         let kind = self.kind()?;
         let start = self.pos;
         let lone = self.skip_value()?;
-        let raw = &self.text[start..self.pos];
+        let raw = self.since(start);
         let raw = if lone { Cow::Owned(text::without_lone_surrogates(raw)) } else { Cow::Borrowed(raw) };
         Ok(Json { raw, kind })
     }
