@@ -1,0 +1,22 @@
+// What failed, in the reader's language, with what the gateway said of it.
+
+import { ApiError } from "./api.js";
+import { t } from "./i18n.js";
+import { masked } from "./privacy.js";
+
+/**
+ * A sentence for a failure.
+ * @param {unknown} error
+ */
+export function sentence(error) {
+  if (!(error instanceof ApiError)) {
+    return t("app.failure.unknown");
+  }
+  const what = t(`app.failure.${error.kind}`, { seconds: error.retryAfter });
+  return error.message ? masked(error.message) : what;
+}
+
+/** A short title for it. @param {unknown} error */
+export function title(error) {
+  return error instanceof ApiError ? t(`app.failure.title.${error.kind}`) : t("app.failure.title.server");
+}

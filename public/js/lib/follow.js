@@ -1,0 +1,73 @@
+// What a page reads piece by piece instead of as one resource: its age, why it is old, and how it is renewed.
+
+import { access, ApiError } from "./api.js";
+import { stream } from "./live.js";
+import { join, survey } from "./resource.js";
+import { signal } from "./signal.js";
+
+/** How often it is renewed where no events come, or after a failure, in ms. */
+const EVERY_MS = 10_000;
+
+/** @type {import("./resource.js").State<null>} */
+const NOTHING = { state: "loading", data: null, at: 0, error: null, busy: false };
+
+export class Follow {
+  /** @param {() => Promise<void>} again Reads what is new; through `run`. */
+  constructor(again) {
+    this.reload = again;
+    /** @type {import("./signal.js").Signal<import("./resource.js").State<null>>} `loading` until it was read once. */
+    this.state = signal(NOTHING);
+    this.peek = () => this.state.peek();
+    this.get = () => this.state.get();
+    /** @type {(() => void)[]} */
+    this.ends = [];
+  }
+
+  /** While its page is shown. */
+  begin() {
+    const timer = setInterval(() => {
+      const { state, error, busy } = this.peek();
+      const due = state !== "loading" && !busy && (error !== null || stream.peek() !== "live");
+      if (due && !document.hidden && access.peek() === "in") {
+        this.reload();
+      }
+    }, EVERY_MS);
+    this.ends = [join(this), () => clearInterval(timer)];
+  }
+
+  end() {
+    this.ends.forEach((end) => end());
+    this.ends = [];
+  }
+
+  /** What it had is asked for anew, or something else is. */
+  reset() {
+    this.set(NOTHING);
+  }
+
+  /**
+   * Reads something, and keeps how that went; a failure of the first time is the caller's.
+   * @param {() => Promise<void>} read
+   */
+  async run(read) {
+    this.set({ busy: true });
+    try {
+      await read();
+      this.set({ state: "ok", at: Date.now(), error: null, busy: false });
+    } catch (error) {
+      this.set({ busy: false });
+      if (!(error instanceof ApiError) || this.peek().state === "loading") {
+        throw error;
+      }
+      if (error.kind !== "unauthorised" && error.kind !== "aborted") {
+        this.set({ state: "stale", error });
+      }
+    }
+  }
+
+  /** @param {Partial<import("./resource.js").State<null>>} change */
+  set(change) {
+    this.state.set({ ...this.peek(), ...change });
+    survey();
+  }
+}

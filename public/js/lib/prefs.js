@@ -1,0 +1,58 @@
+// What this browser remembers: how things look. Nothing of the pool, nothing secret.
+
+import { signal } from "./signal.js";
+
+const KEY = "antigravity-proxy.prefs";
+
+/**
+ * @typedef {object} Prefs
+ * @property {"system" | "light" | "dark"} theme
+ * @property {"normal" | "more"} contrast
+ * @property {"comfortable" | "compact"} density
+ * @property {string | null} language
+ * @property {boolean} privacy Whether addresses are replaced, for screenshots.
+ * @property {boolean} narrow Whether the navigation shows icons only.
+ * @property {boolean} steps Whether the overview shows steps of the set-up that are only recommended.
+ * @property {boolean} shortcuts Whether single keys do something; those with Ctrl or ⌘ always do.
+ */
+
+/** @type {Prefs} */
+const USUAL = {
+  theme: "system",
+  contrast: "normal",
+  density: "comfortable",
+  language: null,
+  privacy: false,
+  narrow: false,
+  steps: true,
+  shortcuts: true,
+};
+
+/** @returns {Prefs} */
+function read() {
+  try {
+    return { ...USUAL, ...JSON.parse(localStorage.getItem(KEY) ?? "{}") };
+  } catch {
+    return { ...USUAL };
+  }
+}
+
+export const prefs = signal(typeof localStorage === "undefined" ? { ...USUAL } : read());
+
+/** @param {Partial<Prefs>} change */
+export function prefer(change) {
+  const next = { ...prefs.peek(), ...change };
+  prefs.set(next);
+  try {
+    localStorage.setItem(KEY, JSON.stringify(next));
+  } catch {
+    // A browser that keeps nothing forgets it with the tab.
+  }
+  show();
+}
+
+/** Puts them on the page; `js/early.js` did so before the first paint. */
+export function show() {
+  const { theme, contrast, density } = prefs.peek();
+  Object.assign(document.documentElement.dataset, { theme, contrast, density });
+}

@@ -1,0 +1,2 @@
+// The charts; `scripts/vendor.sh` makes public/vendor/uplot.js of it.
+export { default } from "uplot";
