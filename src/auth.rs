@@ -1,6 +1,13 @@
-//! Credentials: sealing at rest, access tokens by refresh.
+//! Credentials: sealing at rest, sign-in, access tokens by refresh, the keys of clients.
 
+pub mod client_keys;
+pub mod console;
+pub mod desktop;
+mod key_file;
 pub mod oauth;
+mod protobuf;
+pub mod rotation;
+pub mod signin;
 pub mod tokens;
 pub mod vault;
 

@@ -17,6 +17,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
+    Following { epoch_ms: i64, since: tokio::time::Instant },
 }
 
 impl Clock {
@@ -32,6 +33,13 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicI64::new(epoch_ms))))
     }
 
+    /// A wall clock that reads `epoch_ms` now and goes on with [`Clock::instant`], so that a test which pauses tokio's
+    /// clock moves both with one hand.
+    #[must_use]
+    pub fn following(epoch_ms: i64) -> Self {
+        Self(Source::Following { epoch_ms, since: Self::system().instant() })
+    }
+
     /// Wall-clock time in milliseconds since the Unix epoch.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
@@ -41,6 +49,10 @@ impl Clock {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
             Source::Manual(now) => now.load(Ordering::Relaxed),
+            Source::Following { epoch_ms, since } => {
+                let passed = self.instant().saturating_duration_since(*since).as_millis();
+                epoch_ms.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+            }
         }
     }
 
@@ -51,7 +63,7 @@ impl Clock {
         tokio::time::Instant::now()
     }
 
-    /// Moves a manual clock forward by `ms`; a system clock ignores it.
+    /// Moves a manual clock forward by `ms`; any other ignores it.
     pub fn advance_ms(&self, ms: i64) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(ms, Ordering::Relaxed);
@@ -77,6 +89,21 @@ impl fmt::Debug for Clock {
         f.write_str(match self.0 {
             Source::System => "Clock(system)",
             Source::Manual(_) => "Clock(manual)",
+            Source::Following { .. } => "Clock(following)",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_hand_moves_both_clocks() {
+        let clock = Clock::following(1_000);
+        let begun = clock.instant();
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        assert_eq!(clock.epoch_ms(), 1_250);
+        assert_eq!(clock.instant() - begun, Duration::from_millis(250));
     }
 }

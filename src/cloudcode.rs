@@ -5,16 +5,19 @@
 
 pub mod classify;
 pub mod client;
+mod collector;
 pub mod failure;
 mod google_error;
 mod headers;
 pub mod http;
 pub mod identity;
+mod latency;
 pub mod models;
 pub mod project;
 pub mod reset;
 mod split_body;
 
 pub use classify::classify;
-pub use client::{Client, ClientError, Method, UpstreamCall, UpstreamResponse};
+pub use client::{Client, ClientError, Method, Pace, UpstreamCall, UpstreamResponse};
+pub use collector::Collector;
 pub use failure::{Failure, FailureClass, LimitKind, TransportKind};

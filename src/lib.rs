@@ -9,10 +9,11 @@
 //! | [`mod@format`] | pure conversion between the two sides |
 //! | [`config`] | typed settings |
 //! | [`store`] | shared state: script hosts, Lua scripts, one typed wrapper per script |
-//! | [`telemetry`] | logs and metrics |
+//! | [`telemetry`] | logs, metrics and traces |
 //! | [`cloudcode`] | the upstream client and the classification of its failures |
 //! | [`auth`] | sealing of secrets, access tokens |
 //! | [`account`] | the pool: accounts, leases, settlement, the models on offer |
+//! | [`usage`] | what was asked of the pool and what it took |
 //! | [`dispatch`] | the life of one request |
 //! | [`server`], [`webui`] | HTTP: the model API, probes, the console's API and files |
 //! | [`app`], [`cli`] | composition root and commands |
@@ -35,4 +36,5 @@ pub mod simulator;
 pub mod sse;
 pub mod store;
 pub mod telemetry;
+pub mod usage;
 pub mod webui;

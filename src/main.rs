@@ -4,14 +4,13 @@
 use std::process::ExitCode;
 
 use antigravity_proxy::cli::{self, Cli, Exit};
-use clap::Parser as _;
 
 #[cfg(unix)]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(message) => {
             // Help and version are "errors" with exit code 0; a closed standard output is no reason to complain.

@@ -119,8 +119,8 @@ impl Simulator {
         let endpoints = scenario.endpoints.max(1);
         let world = Arc::new(World {
             stage: ArcSwap::from_pointee(Stage::new(scenario, &clock)),
+            recorder: recorder::Recorder::new(clock.clone()),
             clock,
-            recorder: recorder::Recorder::new(),
         });
         let router = Router::new()
             .route("/auth", get(oauth::authorize))

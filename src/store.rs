@@ -3,8 +3,10 @@
 //! [`Store`] is what the rest of the gateway sees. It builds calls and reads replies; every rule is in
 //! `scripts/*.lua`, which run in whatever [`host::ScriptHost`] it was given.
 
+pub mod audit;
 pub mod embedded;
 pub mod feed;
+pub mod follow;
 pub mod host;
 pub mod ident;
 pub mod keys;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use crate::config::SelectionConfig;
+use crate::config::{SelectionConfig, Strategy};
 use feed::Feed;
 use feed::notice::Notice;
 use host::{Call, Event, Reply, ScriptHost, StoreError};
@@ -60,8 +62,13 @@ impl Settings {
             settings.iter().fold(String::new(), |text, (name, value)| text + name + "=" + value + "\n")
         };
         let mut base = config.base.clone();
-        base.entry("strategy".into()).or_insert_with(|| config.strategy.as_str().into());
-        base.entry("maxAccounts".into()).or_insert_with(|| config.max_accounts.to_string());
+        // What is the scripts' default anyway is not sent with every call.
+        if config.strategy != Strategy::default() {
+            base.entry("strategy".into()).or_insert_with(|| config.strategy.as_str().into());
+        }
+        if config.max_accounts != 0 {
+            base.entry("maxAccounts".into()).or_insert_with(|| config.max_accounts.to_string());
+        }
         Self { base: lines(&base).into(), pinned: lines(&config.pinned).into() }
     }
 }
@@ -90,6 +97,12 @@ impl Store {
     #[must_use]
     pub fn noting(&self, feed: Arc<dyn Feed>) -> Self {
         Self { feed: Some(feed), ..self.clone() }
+    }
+
+    /// Where changes are noted, if they are.
+    #[must_use]
+    pub fn feed(&self) -> Option<&dyn Feed> {
+        self.feed.as_deref()
     }
 
     /// The pool's keys.

@@ -12,7 +12,7 @@ use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Reply, ScriptHost, StoreError};
 use antigravity_proxy::store::ident::{AccountId, Generation, LeaseId, OwnerId, Source};
 use antigravity_proxy::store::keys::Keys;
-use antigravity_proxy::store::ops::accounts::{Change, PutAccount};
+use antigravity_proxy::store::ops::accounts::PutAccount;
 use antigravity_proxy::store::ops::admit::{Admit, Decision, Grant};
 use antigravity_proxy::store::ops::settle::{Outcome, Settle};
 use antigravity_proxy::store::ops::tokens::{FinishedRefresh, Refresh};
@@ -99,20 +99,16 @@ impl Pool {
         let mut held = Vec::with_capacity(accounts);
         for n in 0..accounts {
             let id = AccountId::new(&format!("{n:032x}")).unwrap();
+            let email = format!("bench{n}@example.com");
             let put = PutAccount {
-                id: &id,
-                email: &format!("bench{n}@example.com"),
-                source: Source::OAuth,
-                sealed: "sealed",
                 project: Some("bench-project"),
-                managed_project: None,
-                session: "6f1c2a34-0d2b-4c57-9a51-7d6f0b8e91231700000000000",
-                added_at_ms: None,
-                subscription: None,
-                database: None,
-                enabled: None,
-                threshold: Change::Keep,
-                model_thresholds: Change::Keep,
+                ..PutAccount::new(
+                    &id,
+                    &email,
+                    Source::OAuth,
+                    "sealed",
+                    "6f1c2a34-0d2b-4c57-9a51-7d6f0b8e91231700000000000",
+                )
             };
             store.put_account(&put).await?;
             if let Refresh::Granted { credential, .. } = store.begin_refresh(&id, &owner, TTL).await? {
@@ -156,6 +152,7 @@ impl Pool {
                 tried: &[],
                 known: &self.held,
                 probe_after: None,
+                conversation: None,
             };
             let admission = self.store.admit(&admit).await?;
             if let Decision::Granted(grant) = admission.decision {

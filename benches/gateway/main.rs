@@ -3,6 +3,9 @@
 //! Three processes are started: the simulator, a relay that passes bytes through unchanged, and the gateway.
 //! Rounds alternate between relay and gateway, so that whatever else the machine does hits both; what is
 //! printed are ratios of medians with their spread. Absolute figures belong to the machine they were taken on.
+//!
+//! `make bench` compares with the relay; `cargo bench --features simulator --bench gateway -- --traces` compares the
+//! gateway with itself, with and without traces and log lines. `--quick` makes either short.
 
 mod bodies;
 mod body;
@@ -10,6 +13,7 @@ mod load;
 mod process;
 mod relay;
 mod report;
+mod traces;
 
 use std::time::Duration;
 
@@ -47,6 +51,9 @@ fn main() -> Result<()> {
         Effort { rounds: 5, warm_up: Duration::from_secs(1), measure: Duration::from_secs(5) }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if std::env::args().any(|argument| argument == "--traces") {
+        return runtime.block_on(traces::run(&effort));
+    }
     runtime.block_on(run(&effort))
 }
 

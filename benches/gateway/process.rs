@@ -1,7 +1,9 @@
 //! The processes under test, and what the kernel says about them.
 
+use std::cell::Cell;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::{load, relay};
 pub(crate) const API_KEY: &str = "bench";
 /// `USER_HZ`, which Linux fixes at 100 for everything it shows in `/proc`.
 const TICKS_PER_SECOND: f64 = 100.0;
+const GATEWAY: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
 
 /// A child that is killed when its handle is dropped.
 pub(crate) struct Child {
@@ -51,6 +54,17 @@ impl Child {
         Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / TICKS_PER_SECOND)
     }
 
+    /// The same of the threads that are alive, to the nanosecond: for short times of a process whose threads stay.
+    pub(crate) fn thread_seconds(&self) -> Result<f64> {
+        let mut nanos = 0.0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            let stat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            let first = stat.split_whitespace().next().context("malformed schedstat")?;
+            nanos += first.parse::<f64>()?;
+        }
+        Ok(nanos / 1e9)
+    }
+
     /// Resident set size in kB.
     pub(crate) fn resident_kib(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
@@ -66,21 +80,16 @@ impl Drop for Child {
     }
 }
 
-/// Simulator, relay and gateway, running.
-pub(crate) struct Setup {
-    pub(crate) relay: Child,
-    pub(crate) gateway: Child,
-    pub(crate) project: String,
-    pub(crate) access_token: String,
-    /// The gateway's resident kB before its first request.
-    pub(crate) idle_kib: u64,
-    pub(crate) gateway_binary: &'static str,
-    _simulator: Child,
-    _data: tempfile::TempDir,
+/// The simulator, and what gateways in front of it need.
+pub(crate) struct Upstream {
+    pub(crate) simulator: Child,
+    accounts: PathBuf,
+    data: tempfile::TempDir,
+    gateways: Cell<u32>,
 }
 
-impl Setup {
-    pub(crate) async fn start() -> Result<Self> {
+impl Upstream {
+    pub(crate) fn start() -> Result<Self> {
         let data = tempfile::tempdir()?;
         let accounts = data.path().join("accounts.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloudcode-sim"));
@@ -88,15 +97,17 @@ impl Setup {
             .args(["--port", "0", "--scenario", "bench", "--accounts", "50", "--write-accounts"])
             .arg(&accounts);
         let simulator = Child::start(command)?;
+        Ok(Self { simulator, accounts, data, gateways: Cell::new(0) })
+    }
 
-        let mut command = Command::new(std::env::current_exe()?);
-        let (name, value) = relay::environment(&simulator.url);
-        command.env(name, value);
-        let relay = Child::start(command)?;
-
-        let gateway_binary = env!("CARGO_BIN_EXE_antigravity-proxy");
-        let gateway_command = || {
-            let mut command = Command::new(gateway_binary);
+    /// A gateway with a directory of its own, and with these variables besides the usual ones.
+    pub(crate) fn gateway(&self, change: &[(&str, String)]) -> Result<Child> {
+        self.gateways.set(self.gateways.get() + 1);
+        let home = self.data.path().join(format!("gateway-{}", self.gateways.get()));
+        std::fs::create_dir(&home)?;
+        let url = &self.simulator.url;
+        let command = || {
+            let mut command = Command::new(GATEWAY);
             command
                 .env_clear()
                 .envs([
@@ -108,21 +119,48 @@ impl Setup {
                     ("API_KEY", API_KEY),
                     ("OAUTH_CLIENT_ID", "bench"),
                     ("OAUTH_CLIENT_SECRET", "bench"),
-                    ("CLOUDCODE_ENDPOINTS", &simulator.url),
+                    ("CLOUDCODE_ENDPOINTS", url),
                 ])
-                .env("OAUTH_TOKEN_URL", format!("{}/token", simulator.url))
-                .env("DATA_DIR", data.path().join("data"))
-                .env("HOME", data.path());
+                .env("OAUTH_TOKEN_URL", format!("{url}/token"))
+                .env("DATA_DIR", home.join("data"))
+                .env("HOME", &home)
+                .envs(change.iter().map(|(name, value)| (name, value)));
             command
         };
-        let imported = gateway_command().args(["accounts", "import"]).arg(&accounts).output()?;
+        let imported = command().args(["accounts", "import"]).arg(&self.accounts).output()?;
         if !imported.status.success() {
             bail!("import failed: {}", String::from_utf8_lossy(&imported.stderr));
         }
-        let gateway = Child::start(gateway_command())?;
+        Child::start(command())
+    }
+}
+
+/// Simulator, relay and gateway, running.
+pub(crate) struct Setup {
+    pub(crate) relay: Child,
+    pub(crate) gateway: Child,
+    pub(crate) project: String,
+    pub(crate) access_token: String,
+    /// The gateway's resident kB before its first request.
+    pub(crate) idle_kib: u64,
+    pub(crate) gateway_binary: &'static str,
+    _upstream: Upstream,
+}
+
+impl Setup {
+    pub(crate) async fn start() -> Result<Self> {
+        let upstream = Upstream::start()?;
+        let simulator = &upstream.simulator;
+
+        let mut command = Command::new(std::env::current_exe()?);
+        let (name, value) = relay::environment(&simulator.url);
+        command.env(name, value);
+        let relay = Child::start(command)?;
+
+        let gateway = upstream.gateway(&[])?;
         let idle_kib = gateway.resident_kib()?;
 
-        let account: Value = serde_json::from_slice(&std::fs::read(&accounts)?)?;
+        let account: Value = serde_json::from_slice(&std::fs::read(&upstream.accounts)?)?;
         let composite = account["accounts"][0]["refreshToken"].as_str().context("no refresh token")?;
         let mut segments = composite.split('|');
         let refresh_token = segments.next().unwrap_or_default();
@@ -138,15 +176,7 @@ impl Setup {
         let answer = client.post(format!("{}/token", simulator.url)).form(&form).send().await?;
         let token: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
         let access_token = token["access_token"].as_str().context("no access token")?.to_owned();
-        Ok(Self {
-            relay,
-            gateway,
-            project,
-            access_token,
-            idle_kib,
-            gateway_binary,
-            _simulator: simulator,
-            _data: data,
-        })
+        let gateway_binary = GATEWAY;
+        Ok(Self { relay, gateway, project, access_token, idle_kib, gateway_binary, _upstream: upstream })
     }
 }

@@ -2,6 +2,7 @@
 //! `tests/fuzz_corpus.rs` calls them with the files of `corpus/`, on a stable compiler.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use antigravity_proxy::anthropic::request::MessagesRequest;
 use antigravity_proxy::clock::Clock;
@@ -196,18 +197,35 @@ fn check_subset(schema: &Value) {
     }
 }
 
-/// Any answer has a class; the text kept of it is bounded.
+/// Any answer has a class; the text kept of it and the wait it asks for are bounded.
 ///
-/// Input: two bytes of status, then the body.
+/// Input: two bytes of status, then header lines and an empty line, or none, then the body.
 pub fn classify(data: &[u8]) {
     const NOW_MS: i64 = 1_790_000_000_000;
-    let [high, low, body @ ..] = data else { return };
+    let [high, low, rest @ ..] = data else { return };
     let status = 300 + u16::from_be_bytes([*high, *low]) % 300;
-    for failure in
-        [classify_answer(status, &HeaderMap::new(), body, NOW_MS), classify_stream_error(body, NOW_MS)]
-    {
+    let (head, body) = match rest.windows(2).position(|pair| pair == b"\n\n") {
+        Some(at) => (&rest[..at], &rest[at + 2..]),
+        None => (&[][..], rest),
+    };
+    let mut headers = HeaderMap::new();
+    for line in head.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = http::HeaderName::from_bytes(line[..colon].trim_ascii());
+        let value = http::HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.insert(name, value);
+        }
+    }
+    for failure in [
+        classify_answer(status, &headers, body, NOW_MS),
+        classify_answer(status, &HeaderMap::new(), rest, NOW_MS),
+        classify_stream_error(body, NOW_MS),
+    ] {
         assert!(failure.message.as_ref().is_none_or(|text| text.len() <= 2048));
         assert!(failure.status.is_some());
+        let believed = Duration::from_millis(201)..=Duration::from_hours(8 * 24);
+        assert!(failure.reset.is_none_or(|reset| believed.contains(&reset)), "{:?}", failure.reset);
     }
 }
 

@@ -69,6 +69,17 @@ pub fn resolve(requested: Option<&str>, offered: &[String], config: &ModelsConfi
         .map_or_else(|| Resolution::Unknown(stripped.to_owned()), Resolution::Model)
 }
 
+/// Whether whoever may use `allowed` may use `model`, an upstream id. An entry permits what it matches (`*` stands for
+/// any run of characters) and what a client that asks for it would get: `sonnet` permits the model that serves it now.
+/// What serves counts and not what was asked for, as a name can be made up that matches a pattern and leads elsewhere.
+/// No entry permits everything.
+#[must_use]
+pub fn permits(allowed: &[String], model: &str, offered: &[String], config: &ModelsConfig) -> bool {
+    let leads =
+        |entry: &str| matches!(resolve(Some(entry), offered, config), Resolution::Model(id) if id == model);
+    allowed.is_empty() || allowed.iter().any(|entry| matches(entry, model) || leads(entry))
+}
+
 /// The model that stands in for `model` when all of its accounts are used up: one hop, exact ids. The built-in
 /// map is the reference's (spec `http-api.md` §3.9).
 #[must_use]
@@ -201,6 +212,40 @@ mod tests {
         ] {
             assert_eq!(resolve(Some(requested), &offered(), &config), model(expected), "{requested}");
         }
+    }
+
+    #[test]
+    fn what_serves_decides_what_a_client_may_use() {
+        let mut config = ModelsConfig::default();
+        config.mapping.insert("mine".into(), "gemini-3-flash".into());
+        let (flash, opus, sonnet) = ("gemini-3-flash", "claude-opus-4-6-thinking", "claude-sonnet-4-6");
+        for (allowed, permitted) in [
+            (&[][..], &[flash, opus, sonnet][..]),
+            (&["*"], &[flash, opus, sonnet]),
+            (&[sonnet], &[sonnet]),
+            (&["CLAUDE-*"], &[opus, sonnet]),
+            (&["sonnet"], &[sonnet]),
+            (&["claude-sonnet-9"], &[sonnet]),
+            // The pool has no Haiku; this serves who asks for it.
+            (&["claude-haiku*"], &[flash]),
+            (&["mine"], &[flash]),
+            (&["mine", "opus"], &[flash, opus]),
+            (&["unknown"], &[]),
+            (&["claude-opus-4"], &[opus]),
+            (&[""], &[]),
+        ] {
+            let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+            for model in [flash, opus, sonnet] {
+                let found = permits(&allowed, model, &offered(), &config);
+                assert_eq!(found, permitted.contains(&model), "{allowed:?}: {model}");
+            }
+        }
+        // A name that matches the pattern and is served by something else opens nothing.
+        assert_eq!(resolve(Some("claude-haiku-opus"), &offered(), &config), model(opus));
+        assert!(!permits(&["claude-haiku*".into()], opus, &offered(), &config));
+        // While the pool's models are not known, names stand for themselves.
+        assert!(permits(&["sonnet".into()], "sonnet", &[], &config));
+        assert!(!permits(&["sonnet".into()], sonnet, &[], &config));
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl Catalogue {
         Ok(Arc::clone(&self.current().await?.ids))
     }
 
+    /// Whether this process's copy of the list names any model.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.0.local.load().as_ref().is_some_and(|local| !local.ids.is_empty())
+    }
+
     /// Replaces the list. A model keeps the time it was first seen.
     pub async fn put(&self, mut models: Vec<Model>) -> Result<(), StoreError> {
         let known = self.read().await?;

@@ -17,15 +17,15 @@ use crate::store::ops::admit::{Admit, TokenState};
 
 pub use crate::store::host::StoreError;
 pub use crate::store::ident::{AccountId, LeaseId, Source};
-pub use crate::store::keys::{SigKey, SigKind};
-pub use crate::store::ops::admit::{Admission, Decision, Grant, WaitReason};
+pub use crate::store::keys::{ConversationKey, SigKey, SigKind};
+pub use crate::store::ops::admit::{Admission, Decision, Grant, Tier, WaitReason};
 
 /// Most held tokens that an admission names.
 const HELD_TOKENS_MAX: usize = 16;
 /// Accounts looked at together when one is only wanted for a look.
 const PEEKED: u32 = 100;
-/// Time over which those who are woken by the same event come back.
-const SPREAD: Duration = Duration::from_millis(500);
+/// Time over which the replicas that hear of the same event come back, each with one request.
+const SPREAD: Duration = Duration::from_millis(20);
 
 /// The pool as dispatch sees it. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +59,8 @@ pub struct Ask<'a> {
     pub tried: &'a [AccountId],
     /// A longer wait than this lets one caller at a time probe the account that is free soonest.
     pub longest_wait: Duration,
+    /// The conversation, for the account it should stay with; `None` when any account will do.
+    pub conversation: Option<&'a ConversationKey>,
     /// Signatures the conversation needs.
     pub recall: &'a [SigKey],
 }
@@ -80,6 +82,7 @@ impl Pool {
             tried: ask.tried,
             known: &self.held_tokens(),
             probe_after: Some(ask.longest_wait),
+            conversation: ask.conversation,
         };
         self.store.admit_with_signatures(&admit, ask.recall, self.signature_ttl).await
     }
@@ -103,7 +106,9 @@ impl Pool {
             // The store has none, so what this process may still hold was dropped by another.
             self.tokens.forget(&grant.account);
         }
-        self.tokens.access_token(&request(grant, admitted)).await
+        let token = self.tokens.access_token(&request(grant, admitted)).await?;
+        self.tokens.used(&grant.account);
+        Ok(token)
     }
 
     /// The token of an account that could serve `model` now, without admitting anything: the pool is only read, so no
@@ -138,6 +143,11 @@ impl Pool {
         self.tokens.access_token(&request(grant, None)).await
     }
 
+    /// Whether tokens cannot be fetched for now: an account that rests may do so for want of one.
+    pub async fn fetching_fails(&self) -> Result<bool, StoreError> {
+        self.store.fetching_fails().await
+    }
+
     /// News of the pool from now on. Taken before an admission, it misses nothing that happens after it.
     #[must_use]
     pub fn news(&self) -> News {
@@ -163,28 +173,49 @@ pub struct News {
 }
 
 impl News {
-    /// Waits for `limit`, or until an account may have become usable: it or a setting changed, or a limit was lifted.
-    /// Those who wait for the same are woken one after the other.
+    /// Waits for `limit`, or until an account may have become usable: it or a setting changed, a limit was lifted, a
+    /// busy one has room.
     pub async fn changed_within(mut self, limit: Duration) {
         let changed = async {
-            while !self.promising().await {}
-            tokio::time::sleep(jitter(SPREAD)).await;
+            let room = loop {
+                match self.next().await {
+                    Promise::Room => break true,
+                    Promise::Change => break false,
+                    Promise::Nothing => {}
+                }
+            };
+            // Room is taken at once: who comes by chance would be first else.
+            if !room {
+                tokio::time::sleep(jitter(SPREAD)).await;
+            }
         };
         // Both ends of the wait mean the same: ask again.
         let _ = tokio::time::timeout(limit, changed).await;
     }
 
-    /// Whether the next event is worth another admission. A limit that begins or grows is not.
-    async fn promising(&mut self) -> bool {
+    /// What the next event promises. A limit that begins or grows promises nothing.
+    async fn next(&mut self) -> Promise {
         match self.events.recv().await {
-            Ok(event) => matches!(
-                PoolEvent::parse(&self.channel, &event),
-                Some(PoolEvent::Account(_) | PoolEvent::Lifted(_) | PoolEvent::Settings | PoolEvent::Gap)
-            ),
-            Err(RecvError::Lagged(_)) => true,
+            Ok(event) => match PoolEvent::parse(&self.channel, &event) {
+                Some(PoolEvent::Freed(_)) => Promise::Room,
+                Some(PoolEvent::Account(_) | PoolEvent::Lifted(_) | PoolEvent::Settings | PoolEvent::Gap) => {
+                    Promise::Change
+                }
+                _ => Promise::Nothing,
+            },
+            Err(RecvError::Lagged(_)) => Promise::Change,
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
+}
+
+/// What an event means to those that wait.
+enum Promise {
+    /// One more request fits.
+    Room,
+    /// An account may have become usable.
+    Change,
+    Nothing,
 }
 
 fn request(grant: &Grant, admitted: Option<StoredToken>) -> TokenRequest {

@@ -5,11 +5,13 @@
 //! [`Attempt`] for one that was granted. Settlement is off the hot path: what has ended goes through a bounded queue
 //! to one [`SettlementWorker`], which repeats it while the store is away (all of it is idempotent by the lease). An
 //! attempt that is dropped without a word, because the client went away or a task was cancelled, settles as cancelled.
+//! With the attempt that answers, the request is counted; [`Counting`] sees to those that none answered.
 
+mod counting;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -20,11 +22,15 @@ use crate::cloudcode::{Failure, FailureClass, LimitKind};
 use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ident::{AccountId, CredentialVersion, LeaseId};
-use crate::store::ops::settle::{LimitKind as StoredLimit, StatusClass};
+use crate::store::ops::settle::LimitKind as StoredLimit;
+use crate::telemetry::Observation;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::label::TokenKind;
+use crate::telemetry::requests;
 
+pub use self::counting::{Countable, Counting};
 pub use self::worker::SettlementWorker;
-pub use crate::store::ops::settle::Outcome;
+pub use crate::store::ops::settle::{Outcome, StatusClass};
 
 /// Ends of attempts that may wait for the store; beyond it they are dropped and their leases lapse.
 const QUEUE: usize = 16_384;
@@ -70,8 +76,9 @@ pub fn outcome_of(failure: &Failure) -> Outcome {
     }
 }
 
-/// ±5 s, so that replicas do not come back to an overloaded model together (spec `dispatch.md` §2.2).
-fn capacity_jitter() -> i32 {
+/// Whole milliseconds, ±5 s, so that nobody comes back to an overloaded model together (spec `dispatch.md` §2.2).
+#[must_use]
+pub fn capacity_jitter() -> i32 {
     let mut bytes = [0_u8; 2];
     // Without randomness the jitter is 0, which is valid.
     let _ = getrandom::fill(&mut bytes);
@@ -95,6 +102,8 @@ pub struct Settlements {
     leases: Leases,
     store: Store,
     clock: Clock,
+    /// Milliseconds by which the store's clock is ahead of this one, as the last admission told.
+    ahead: Arc<AtomicI64>,
     metrics: Arc<Metrics>,
 }
 
@@ -105,6 +114,19 @@ enum End {
     Settled(Settled),
     /// An attempt that may or may not have been admitted is not wanted.
     Released { lease: LeaseId, model: Arc<str> },
+    /// A request is over that no attempt answered.
+    Unanswered(Box<Unanswered>),
+}
+
+/// A request that ended without an answer.
+#[derive(Clone, Debug)]
+struct Unanswered {
+    id: LeaseId,
+    model: Arc<str>,
+    client_key: Arc<str>,
+    status: StatusClass,
+    ended_at_ms: i64,
+    latency: Duration,
 }
 
 /// An admitted attempt that has ended.
@@ -113,11 +135,21 @@ struct Settled {
     facts: Arc<Facts>,
     outcome: Outcome,
     received: bool,
-    usage: Option<(Tokens, Duration)>,
+    usage: Option<Used>,
+}
+
+/// What the request counts that ends with its attempt.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    status: StatusClass,
+    tokens: Tokens,
+    latency: Duration,
+    /// Whether it counts for the attempt's model, not for `other`.
+    named: bool,
 }
 
 /// What admission decided about an attempt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Facts {
     account: AccountId,
     lease: LeaseId,
@@ -134,6 +166,10 @@ pub struct Asker {
     pub client_key: Arc<str>,
     /// When the request arrived.
     pub arrived: tokio::time::Instant,
+    /// What is to be told about it.
+    pub observation: Observation,
+    /// Its place in the usage; `None` counts nothing.
+    pub counting: Option<Counting>,
 }
 
 /// What admission granted, as far as settlement needs it.
@@ -163,12 +199,23 @@ pub struct Claim {
 pub struct Attempt {
     settlements: Settlements,
     facts: Arc<Facts>,
-    arrived: tokio::time::Instant,
+    observation: Observation,
+    counting: Option<Counting>,
     tokens: Tokens,
     received: bool,
     /// Whether its end is the request's.
     last: bool,
-    ended: bool,
+    stage: Stage,
+}
+
+/// How far an attempt is on its way to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It holds its lease.
+    Leased,
+    /// Its lease is gone; only a verdict may follow.
+    Aside,
+    Ended,
 }
 
 impl Settlements {
@@ -182,7 +229,18 @@ impl Settlements {
     ) -> (Self, SettlementWorker) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let worker = SettlementWorker::new(receiver, store.clone(), Arc::clone(&metrics));
-        (Self { queue: sender, leases, store, clock, metrics }, worker)
+        let ahead = Arc::default();
+        (Self { queue: sender, leases, store, clock, ahead, metrics }, worker)
+    }
+
+    /// The store has just told its time, ms since the epoch.
+    pub fn heard(&self, now_ms: i64) {
+        self.ahead.store(now_ms.saturating_sub(self.clock.epoch_ms()), Ordering::Relaxed);
+    }
+
+    /// The store's time, as far as it is known.
+    fn store_ms(&self) -> i64 {
+        self.clock.epoch_ms().saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
     /// Begins to ask for the attempt `lease` at `model`.
@@ -196,7 +254,7 @@ impl Settlements {
         if let Err(error) = self.queue.try_send(end) {
             self.metrics.settlements_queued.dec();
             self.metrics.settlements_dropped.inc();
-            tracing::warn!(%error, "the end of an attempt was dropped; its lease lapses by itself");
+            tracing::warn!(%error, "the end of an attempt was dropped: its lease lapses by itself, its usage is not counted");
         }
     }
 }
@@ -235,11 +293,12 @@ impl Claim {
                 admitted_at_ms: granted.admitted_at_ms,
                 client_key: Arc::clone(&asker.client_key),
             }),
-            arrived: asker.arrived,
+            observation: asker.observation.clone(),
+            counting: asker.counting.clone(),
             tokens: Tokens::default(),
             received: false,
             last: true,
-            ended: false,
+            stage: Stage::Leased,
         }
     }
 
@@ -280,11 +339,26 @@ impl Attempt {
         self.last = false;
     }
 
+    /// Gives the account's room back while it is open what the attempt showed: for the store it ends now, and a verdict
+    /// that follows is told under an id of its own.
+    pub fn set_aside(&mut self) {
+        let Ok(verdict) = LeaseId::new(&format!("{}.verdict", self.facts.lease)) else { return };
+        if self.stage != Stage::Leased {
+            return;
+        }
+        self.stage = Stage::Aside;
+        self.settlements.leases.release(&self.facts.lease);
+        let facts = Arc::new(Facts { lease: verdict, ..Facts::clone(&self.facts) });
+        let facts = std::mem::replace(&mut self.facts, facts);
+        let ended = Settled { facts, outcome: Outcome::Released, received: self.received, usage: None };
+        self.settlements.enqueue(End::Settled(ended));
+    }
+
     /// Ends the attempt while the request goes on with another one: applied before this returns, so that the
     /// next admission anywhere knows it. When the store does not answer in time it is queued like any other.
     pub async fn rotate(mut self, outcome: Outcome) {
         self.last = false;
-        let end = End::Settled(self.end(outcome));
+        let end = End::Settled(self.end(outcome, None));
         let mut unsettled = Unsettled { settlements: &self.settlements, end: Some(end.clone()) };
         let ending = [end.ending()];
         let applied = tokio::time::timeout(ROTATION, self.settlements.store.end_all(&ending)).await;
@@ -292,7 +366,7 @@ impl Attempt {
             Ok(Ok(answers)) => {
                 unsettled.end = None;
                 for answer in &answers {
-                    end.report(answer);
+                    end.report(answer, &self.settlements.metrics);
                 }
             }
             Ok(Err(error)) => tracing::debug!(%error, "settlement is queued"),
@@ -300,27 +374,58 @@ impl Attempt {
         }
     }
 
-    /// Ends the attempt, and the request with it unless it was shelved.
-    pub fn finish(mut self, outcome: Outcome) {
-        let end = End::Settled(self.end(outcome));
+    /// Ends the attempt, and the request with it unless it was shelved: its client has got an answer, which is what
+    /// `outcome` says.
+    pub fn finish(self, outcome: Outcome) {
+        let status = status_class(&outcome);
+        self.conclude(outcome, Some(status));
+    }
+
+    /// Ends the attempt, and the request with it, in the middle of an answer.
+    pub fn break_off(self, outcome: Outcome) {
+        let status = match status_class(&outcome) {
+            StatusClass::Success => StatusClass::UpstreamError,
+            status => status,
+        };
+        self.conclude(outcome, Some(status));
+    }
+
+    /// Ends the attempt, which has answered nothing. The request may go on; how it ends is said to its [`Counting`].
+    pub fn fail(self, outcome: Outcome) {
+        self.conclude(outcome, None);
+    }
+
+    fn conclude(mut self, outcome: Outcome, status: Option<StatusClass>) {
+        if self.stage == Stage::Aside && outcome == Outcome::Released {
+            self.stage = Stage::Ended;
+            return;
+        }
+        let end = End::Settled(self.end(outcome, status));
         self.settlements.enqueue(end);
     }
 
-    fn end(&mut self, outcome: Outcome) -> Settled {
-        self.ended = true;
+    /// `status` is how the request ends with it, if it does.
+    fn end(&mut self, outcome: Outcome, status: Option<StatusClass>) -> Settled {
+        self.stage = Stage::Ended;
         self.settlements.leases.release(&self.facts.lease);
         if self.last {
             let tokens = self.tokens;
-            let metrics = &self.settlements.metrics;
-            metrics.used_tokens(&self.facts.model, tokens.input, tokens.output, tokens.cache_read);
+            let model = self.settlements.metrics.model(&self.facts.model);
+            model.used(TokenKind::Input, tokens.input);
+            model.used(TokenKind::Output, tokens.output);
+            model.used(TokenKind::CacheRead, tokens.cache_read);
+            model.used(TokenKind::Thinking, tokens.thinking);
+            let Tokens { input, output, cache_read, thinking } = tokens;
+            self.observation.used(requests::Used { input, output, cache_read, thinking });
         }
-        let latency = self.settlements.clock.instant().saturating_duration_since(self.arrived);
-        Settled {
-            facts: Arc::clone(&self.facts),
-            outcome,
-            received: self.received,
-            usage: self.last.then_some((self.tokens, latency)),
-        }
+        let counting = self.counting.take().filter(|_| self.last);
+        let usage = counting.zip(status).and_then(|(counting, status)| {
+            // An upstream that answers knows the model, whoever else does.
+            let named = self.received || counting.names(&self.facts.model);
+            let latency = counting.take()?;
+            Some(Used { status, tokens: self.tokens, latency, named })
+        });
+        Settled { facts: Arc::clone(&self.facts), outcome, received: self.received, usage }
     }
 }
 
@@ -340,8 +445,8 @@ impl Drop for Unsettled<'_> {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.ended {
-            let end = End::Settled(self.end(Outcome::Cancelled));
+        if self.stage == Stage::Leased {
+            let end = End::Settled(self.end(Outcome::Cancelled, Some(StatusClass::Cancelled)));
             self.settlements.enqueue(end);
         }
     }

@@ -19,6 +19,7 @@ mod media;
 mod tool;
 
 pub use block::{Block, ResultContent, ResultItem, ToolResult, ToolUse};
+pub use conversation::session_key;
 pub use foreign::{Foreign, MAX_FOREIGN_TEXT};
 pub use generation::{Effort, OutputConfig, Thinking, ThinkingMode};
 pub use media::{Document, DocumentBody, FileRef, Image, Source};

@@ -1,60 +1,70 @@
 //! The `/health` report (spec `http-api.md` §1.3.1), from the store alone: quotas are as old as the last survey.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
-use super::gateway::{explain, view};
-use crate::server::gateway::AccountCounts;
+use super::gateway::{lost, view, views};
+use super::limits::{left, silence};
+use crate::account::directory::Accounts;
+use crate::server::gateway::{AccountCounts, AccountHealth, AccountView as Told, HealthReport};
 use crate::store::ident::InvalidReason;
 use crate::store::ops::listing::AccountView;
 
 /// How long `?refresh=true` waits for a new survey.
 pub(super) const REFRESH_WAIT: Duration = Duration::from_secs(30);
 
-/// The whole report. `latency` is the time the store took.
-pub(super) fn report(accounts: &[AccountView], now_ms: i64, latency: Duration) -> Value {
-    let views: Vec<_> = accounts.iter().map(|account| view(account, now_ms)).collect();
-    let counts = AccountCounts::of(&views);
-    json!({
-        "status": "ok",
-        "timestamp": iso(now_ms),
-        "latencyMs": u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
-        "summary": format!(
-            "{} total, {} available, {} rate-limited, {} invalid",
-            counts.total, counts.available, counts.rate_limited, counts.invalid
-        ),
-        "counts": counts,
-        "accounts": accounts.iter().map(|account| entry(account, now_ms)).collect::<Vec<_>>(),
-    })
+/// The whole report. `latency` is the time the store took, `interval` that after which quotas are fetched anew.
+pub(super) fn report(accounts: &Accounts, latency: Duration, interval: Duration) -> HealthReport {
+    let (counts, now_ms) = (AccountCounts::of(&views(accounts)), accounts.now_ms);
+    let readable = accounts.readable.iter().map(|account| entry(account, now_ms, interval));
+    // Of an account whose record is damaged there is no more to say.
+    let damaged = accounts.damaged.iter().map(|account| told(lost(account), "invalid"));
+    HealthReport {
+        status: "ok",
+        timestamp: iso(now_ms),
+        latency_ms: millis(latency),
+        summary: counts.to_string(),
+        counts,
+        accounts: readable.chain(damaged).collect(),
+        redacted: false,
+    }
 }
 
-fn entry(account: &AccountView, now_ms: i64) -> Value {
-    let limits = view(account, now_ms).model_rate_limits;
+fn entry(account: &AccountView, now_ms: i64, interval: Duration) -> AccountHealth {
     let soonest = account.limits.iter().map(|limit| limit.left).filter(|left| !left.is_zero()).min();
-    let mut fields = Map::new();
-    fields.insert("email".into(), json!(account.email));
-    fields.insert("status".into(), json!(status(account)));
-    if let Some(invalid) = &account.invalid {
-        fields.insert("error".into(), json!(explain(invalid.reason)));
+    let mut told = AccountHealth {
+        rate_limit_cooldown_remaining: soonest.map_or(0, millis),
+        models: account.quotas.iter().map(|quota| (quota.model.clone(), left(quota))).collect(),
+        ..told(view(account, now_ms), status(account))
+    };
+    if account.invalid.is_none()
+        && let Some(text) = silence(account, interval, now_ms)
+    {
+        told.status = "error";
+        told.error = Some(text.to_owned());
     }
-    fields.insert("lastUsed".into(), account.last_used_ms.map_or(Value::Null, |at| json!(iso(at))));
-    fields.insert("modelRateLimits".into(), json!(limits));
-    let remaining = soonest.map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-    fields.insert("rateLimitCooldownRemaining".into(), json!(remaining));
-    let models: Map<String, Value> = account
-        .quotas
-        .iter()
-        .map(|quota| {
-            let remaining = quota.fraction.map_or_else(|| "N/A".to_owned(), percent);
-            let value =
-                json!({ "remaining": remaining, "remainingFraction": quota.fraction, "resetTime": quota.reset });
-            (quota.model.clone(), value)
-        })
-        .collect();
-    fields.insert("models".into(), Value::Object(models));
-    Value::Object(fields)
+    told
+}
+
+/// What the console is told of an account as well.
+fn told(account: Told, status: &'static str) -> AccountHealth {
+    AccountHealth {
+        email: account.email,
+        status,
+        error: account.invalid_reason,
+        verify_url: account.verify_url,
+        subscription: account.subscription,
+        last_used: account.last_used.map(iso),
+        model_rate_limits: account.model_rate_limits,
+        rate_limit_cooldown_remaining: 0,
+        models: BTreeMap::new(),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn status(account: &AccountView) -> &'static str {
@@ -67,11 +77,11 @@ fn status(account: &AccountView) -> &'static str {
 }
 
 /// Half up, as the reference rounds: 0.755 is `76%`.
-fn percent(fraction: f64) -> String {
+pub(super) fn percent(fraction: f64) -> String {
     format!("{}%", (fraction * 100.0 + 0.5).floor())
 }
 
-fn iso(epoch_ms: i64) -> String {
+pub(super) fn iso(epoch_ms: i64) -> String {
     let time = Timestamp::from_millisecond(epoch_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

@@ -28,7 +28,8 @@ impl Host {
     pub(super) async fn open(config: &Config, keys: &Keys, clock: &Clock) -> anyhow::Result<Self> {
         match &config.store.redis {
             None => {
-                let host = EmbeddedHost::open(&config.store.data_dir, clock.clone(), registry::ALL)?;
+                // A script is compiled when it is first called: a process calls few of them, and each takes memory.
+                let host = EmbeddedHost::open(&config.store.data_dir, clock.clone(), &[])?;
                 Ok(Self::Embedded(Arc::new(host)))
             }
             Some(redis) => {
@@ -57,10 +58,44 @@ impl Host {
         }
     }
 
+    /// Tries what the feed of events and logs needs of a Redis.
+    pub(super) async fn try_feed(&self, keys: &Keys) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Redis(host) => host.try_feed(keys).await,
+        }
+    }
+
+    /// Whether no other machine can have the same store.
+    pub(super) fn is_alone(&self) -> bool {
+        self.mode() == StoreMode::Embedded
+    }
+
     pub(super) fn mode(&self) -> StoreMode {
         match self {
             Self::Embedded(_) => StoreMode::Embedded,
             Self::Redis(_) => StoreMode::Redis,
+        }
+    }
+
+    /// Makes an embedded store forget what was there before: its journal is written anew from what is there now. Answers
+    /// whether there is one.
+    pub(super) fn forget_history(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Embedded(host) => host.compact().map(|()| true),
+            Self::Redis(_) => Ok(false),
+        }
+    }
+
+    /// The names of keys that begin with `prefix`, page by page, from [`Page::first`] until no next one is named.
+    pub(super) async fn names(
+        &self,
+        prefix: &str,
+        page: Page,
+    ) -> Result<(Vec<String>, Option<Page>), StoreError> {
+        match self {
+            Self::Embedded(host) => Ok((host.names(prefix)?, None)),
+            Self::Redis(host) => host.names(prefix, page).await,
         }
     }
 
@@ -79,7 +114,8 @@ impl Host {
 }
 
 async fn connect(config: &RedisConfig, keys: &Keys, clock: &Clock) -> Result<RedisHost, StoreError> {
-    RedisHost::connect(config, keys.channel(), registry::ALL, clock.clone()).await
+    // Once per start, and large.
+    Box::pin(RedisHost::connect(config, keys.channel(), registry::ALL, clock.clone())).await
 }
 
 fn is_away(error: &StoreError) -> bool {

@@ -4,43 +4,58 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::addresses::Addresses;
+use super::census::Census;
+use super::claude::ClaudeDesk;
 use super::feed::{self, LogKeeper};
 use super::gateway::AppGateway;
 use super::host::Host;
 use super::metered::Metered;
-use super::presence::Presence;
+use super::presence::{self, Presence};
+use super::requests::Requests;
 use super::settings::SharedSettings;
+use super::signin::Desk;
 use crate::account::catalogue::Catalogue;
 use crate::account::directory::Directory;
 use crate::account::lease::Leases;
 use crate::account::pool::Pool;
 use crate::account::settlement::{SettlementWorker, Settlements};
 use crate::account::survey::{Survey, SurveyParts};
+use crate::account::verify::Verifier;
+use crate::auth::client_keys::KeyRing;
+use crate::auth::console::Console;
 use crate::auth::oauth::OAuth;
+use crate::auth::rotation::{self, RotationError};
 use crate::auth::tokens::Tokens;
 use crate::auth::vault::Vault;
 use crate::clock::Clock;
-use crate::cloudcode::{Client, http};
+use crate::cloudcode::{Client, Collector, http};
 use crate::config::{Config, Loaded};
 use crate::dispatch::{Dispatcher, Parts};
 use crate::format::ToolCache;
 use crate::server::drain::Drain;
 use crate::server::gateway::Gateway;
 use crate::store::Store;
+use crate::store::feed::hub::Hub;
 use crate::store::feed::redis::FeedWriter;
 use crate::store::host::ScriptHost;
 use crate::store::ident::{OwnerId, ReplicaId};
 use crate::store::keys::Keys;
 use crate::store::ops::PoolEvent;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{self, Traces};
+use crate::usage::Usage;
 
 /// Converted tool declarations kept; a client sends the same ones turn after turn.
 const TOOL_SETS: usize = 64;
-/// How long background tasks, and then the last settlements, may take when the process ends.
-const LAST_WORK: Duration = Duration::from_secs(10);
+/// How long background tasks, the last settlements and the last traces may take together when the process ends.
+const LAST_WORK: Duration = Duration::from_secs(5);
+/// How long the last records may take after that. Orchestrators give 10 s beyond the time of streams (the chart does).
+const LAST_RECORDS: Duration = Duration::from_secs(3);
 
 /// The store, opened: what both a serving gateway and an offline command need.
 pub(super) struct Opened {
@@ -52,6 +67,8 @@ pub(super) struct Opened {
     pub(super) feed_writer: Option<FeedWriter>,
     /// Brings log records to the feed, in a gateway.
     pub(super) logs: Option<LogKeeper>,
+    /// Where events and logs are read, in a gateway.
+    pub(super) hub: Option<Hub>,
 }
 
 impl Opened {
@@ -69,17 +86,48 @@ impl Opened {
         };
         let replica = ReplicaId::new(&uuid::Uuid::now_v7().simple().to_string())?;
         let mut store = Store::new(scripts, keys.clone(), &config.selection);
-        let (mut feed_writer, mut logs) = (None, None);
+        let (mut feed_writer, mut logs, mut hub) = (None, None, None);
         if let Some(metrics) = metrics {
             let open = feed::open(config, &keys, &replica, clock, metrics)?;
-            store = store.noting(open.feed);
-            (feed_writer, logs) = (open.writer, Some(open.logs));
+            store = store.noting(Arc::clone(&open.feed));
+            (feed_writer, logs, hub) = (open.writer, Some(open.logs), Some(Hub::new(open.feed)));
         }
+        rotation::refuse_wrong_keys(&config.store, &store).await.map_err(unlocked)?;
         store.rehearse().await?;
+        if hub.is_some() {
+            host.try_feed(&keys).await?;
+        }
         // An embedded store's directory is locked from here on, so that a new key file is made once.
-        let vault = Arc::new(Vault::from_config(&config.store)?);
-        let directory = Directory::new(store.clone(), Arc::clone(&vault), clock.clone());
-        Ok(Self { host, store, directory, vault, replica, feed_writer, logs })
+        let vault = Arc::new(rotation::open(&config.store, &store).await.map_err(unlocked)?);
+        let directory =
+            Directory::new(store.clone(), Arc::clone(&vault), clock.clone()).with_databases(host.is_alone());
+        Ok(Self { host, store, directory, vault, replica, feed_writer, logs, hub })
+    }
+}
+
+/// The store without the keys to its secrets, for what needs none.
+pub(super) struct Closed {
+    pub(super) store: Store,
+    _host: Host,
+}
+
+impl Closed {
+    /// Opens the store of `config`, whoever's keys it is sealed with.
+    pub(super) async fn new(config: &Config, clock: &Clock) -> anyhow::Result<Self> {
+        let keys = Keys::new(&config.store.pool)?;
+        let host = Host::open(config, &keys, clock).await?;
+        let store = Store::new(host.scripts(), keys, &config.selection);
+        store.rehearse().await?;
+        Ok(Self { store, _host: host })
+    }
+}
+
+/// The cause itself, by which the exit code is chosen.
+pub(super) fn unlocked(error: RotationError) -> anyhow::Error {
+    match error {
+        RotationError::Vault(error) => error.into(),
+        RotationError::Store(error) => error.into(),
+        other => other.into(),
     }
 }
 
@@ -90,12 +138,16 @@ pub struct Application {
     stop: CancellationToken,
     survey: Survey,
     presence: Presence,
+    census: Census,
     catalogue: Catalogue,
     leases: Leases,
     tokens: Tokens,
     store: Store,
     settings: SharedSettings,
+    key_ring: KeyRing,
+    console: Console,
     lease_ttl: Duration,
+    traces: Traces,
     workers: Mutex<Option<Workers>>,
 }
 
@@ -125,32 +177,52 @@ impl Application {
             .await
             .context("the store does not answer")?;
         let config = &settings.config();
-        let tasks = TaskTracker::new();
+        let key_ring = KeyRing::new(opened.store.clone(), &config.server.api_keys, clock.clone());
+        key_ring.load().await.context("the store does not answer")?;
+        let password = config.server.webui_password.as_ref();
+        let console = Console::new(opened.store.clone(), Arc::clone(&opened.vault), password, clock.clone());
+        console.load().await.context("the store does not answer")?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let desk = Desk::new(&opened, config, clock.clone(), false, tasks.clone(), stop.clone())?;
         let leases = Leases::default();
-        let client = Client::new(&config.upstream, clock.clone()).context("the upstream's client")?;
+        let client = Client::paced(&config.upstream, settings.pace(), clock.clone())
+            .context("the upstream's client")?;
+        let client = client.measured(&metrics);
         let oauth = OAuth::new(http::client(&config.upstream)?, config.oauth.clone());
         let oauth_client = config.oauth.client_id.is_some() && config.oauth.client_secret.is_some();
         let store = opened.store.clone();
         let tokens =
-            Tokens::new(oauth, Arc::clone(&opened.vault), store.clone(), clock.clone(), tasks.clone());
+            Tokens::new(oauth, Arc::clone(&opened.vault), store.clone(), clock.clone(), tasks.clone())
+                .with_databases(opened.host.is_alone())
+                .measured(&metrics);
         let catalogue = Catalogue::new(store.clone(), clock.clone(), Arc::clone(&metrics));
         let survey = Survey::new(SurveyParts {
             store: store.clone(),
-            directory: opened.directory.clone(),
             catalogue: catalogue.clone(),
             client: client.clone(),
             tokens: tokens.clone(),
             clock: clock.clone(),
             owner: OwnerId::new(&uuid::Uuid::now_v7().simple().to_string())?,
+            interval: settings.quota_refresh(),
+            low: settings.quota_low(),
         });
+        let verifier = Verifier { store: store.clone(), tokens: tokens.clone(), client: client.clone() };
         let presence = Presence {
             id: opened.replica,
             store: store.clone(),
+            vault: Arc::clone(&opened.vault),
             settings: settings.clone(),
             leases: leases.clone(),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             started: clock.instant(),
+        };
+        let census = Census {
+            store: store.clone(),
+            catalogue: catalogue.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            wanted: Arc::default(),
         };
         let (settlements, worker) =
             Settlements::new(store.clone(), leases.clone(), clock.clone(), Arc::clone(&metrics));
@@ -171,32 +243,56 @@ impl Application {
             clock: clock.clone(),
             tasks: tasks.clone(),
         });
+        let requests = Requests::new(
+            presence.id.clone(),
+            presence::host(),
+            store.clone(),
+            dispatcher.in_flight().clone(),
+            clock.clone(),
+        );
+        let local = opened.host.is_alone() && config.server.is_loopback();
+        // Last: from here on there is a thread.
+        let traces = traces(config, presence.id.as_str(), &metrics)?;
         let gateway = Arc::new(AppGateway {
             dispatcher,
+            requests,
             directory: opened.directory,
+            vault: opened.vault,
+            tokens: tokens.clone(),
             host: opened.host,
-            keys: store.keys().clone(),
+            store: store.clone(),
             catalogue: catalogue.clone(),
             survey: survey.clone(),
+            usage: Usage::new(store.clone(), clock.clone()),
+            verifier,
             presence: presence.clone(),
             metrics,
             settings: settings.clone(),
             started: clock.instant(),
+            addresses: Addresses::new(store.clone(), clock.clone()),
             clock,
             oauth_client,
+            claude: ClaudeDesk::new(&config.claude, local),
+            desk,
+            traces: traces.clone(),
+            hub: opened.hub.context("a gateway has a feed")?,
         });
         Ok(Self {
             gateway,
             tasks,
-            stop: CancellationToken::new(),
+            stop,
             survey,
             presence,
+            census,
             catalogue,
             leases,
             tokens,
             store,
             settings,
+            key_ring,
+            console,
             lease_ttl: config.store.lease_ttl,
+            traces,
             workers: Mutex::new(Some(Workers {
                 settlements: worker,
                 feed: opened.feed_writer,
@@ -221,6 +317,16 @@ impl Application {
         self.store.clone()
     }
 
+    /// The client keys.
+    pub(super) fn key_ring(&self) -> KeyRing {
+        self.key_ring.clone()
+    }
+
+    /// The console's door.
+    pub(super) fn console(&self) -> Console {
+        self.console.clone()
+    }
+
     /// Begins the background work, once the store has answered; it shows others when `drain` begins.
     pub(super) async fn start(&self, drain: &Drain) -> anyhow::Result<Background> {
         self.catalogue.models().await.context("the store does not answer")?;
@@ -239,62 +345,98 @@ impl Application {
         settlements.close();
         logs.close();
         feed.close();
+        self.tasks.spawn(self.gateway.hub.clone().run(self.stop.clone()));
+        self.tasks.spawn(telemetry::sum_up(self.stop.clone()));
         self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
+        self.tasks.spawn(self.tokens.clone().renew_ahead(self.stop.clone()));
         self.tasks.spawn(self.presence.clone().run(drain.clone(), self.stop.clone()));
+        self.tasks.spawn(self.census.clone().run(self.stop.clone()));
         self.tasks.spawn(self.leases.clone().renew(self.store.clone(), self.lease_ttl, self.stop.clone()));
         self.tasks.spawn(self.settings.clone().follow(self.stop.clone()));
-        self.tasks.spawn(follow_events(
-            self.store.clone(),
-            self.survey.clone(),
-            self.catalogue.clone(),
-            self.tokens.clone(),
-            self.stop.clone(),
-        ));
+        self.tasks.spawn(self.key_ring.clone().follow(self.stop.clone()));
+        self.tasks.spawn(self.console.clone().follow(self.stop.clone()));
+        let hearers = Hearers {
+            survey: self.survey.clone(),
+            catalogue: self.catalogue.clone(),
+            tokens: self.tokens.clone(),
+            vault: Arc::clone(&self.gateway.vault),
+            census: self.census.clone(),
+            requests: self.gateway.requests.clone(),
+            tasks: self.tasks.clone(),
+        };
+        self.tasks.spawn(follow_events(self.store.clone(), hearers, self.stop.clone()));
         Ok(Background { settlements, logs, stop_logs, feed, stop_feed })
     }
+}
+
+/// The way of traces to a collector, when there is one.
+fn traces(config: &Config, instance: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Traces> {
+    if config.tracing.endpoint.is_none() {
+        return Ok(Traces::off());
+    }
+    let collector = Collector::new(&config.tracing, &config.upstream).context("the collector's client")?;
+    Ok(Traces::start(&config.tracing, collector, instance, metrics)?)
 }
 
 impl Background {
     /// Ends the background work: running tasks finish, then the last settlements are written. A second signal
     /// ends the patience of both.
-    pub(super) async fn finish(self, application: Application, drain: &Drain) {
-        application.stop.cancel();
-        application.tasks.close();
-        if !patiently(application.tasks.wait(), drain).await {
-            tracing::warn!("background work did not end in time");
-        }
-        // The queue closes with the last sender.
-        drop(application);
-        if !patiently(self.settlements.wait(), drain).await {
-            tracing::warn!("the last settlements were not written; their leases lapse by themselves");
-        }
+    pub(super) async fn finish(self, application: Application, drain: &Drain, clock: &Clock) {
+        let work = clock.instant() + LAST_WORK;
+        let traces = application.traces.clone();
+        let working = async {
+            application.stop.cancel();
+            application.tasks.close();
+            if patiently(application.tasks.wait(), work, drain).await.is_none() {
+                tracing::warn!("background work did not end in time");
+            }
+            // The queue closes with the last sender.
+            drop(application);
+            if patiently(self.settlements.wait(), work, drain).await.is_none() {
+                tracing::warn!("the last settlements were not written; their leases lapse by themselves");
+            }
+        };
+        // All requests have ended. A collector that does not answer must not use up the time of the store.
+        let tracing = async {
+            if !patiently(traces.shutdown(LAST_WORK), work, drain).await.unwrap_or_default() {
+                tracing::warn!("the last traces did not reach the collector");
+            }
+        };
+        tokio::join!(working, tracing);
         // Leaving and settling are noted, too.
+        let records = work + LAST_RECORDS;
         self.stop_logs.cancel();
-        patiently(self.logs.wait(), drain).await;
+        patiently(self.logs.wait(), records, drain).await;
         self.stop_feed.cancel();
-        if !patiently(self.feed.wait(), drain).await {
+        if patiently(self.feed.wait(), records, drain).await.is_none() {
             tracing::warn!("the last events and log records were not written to the feed");
         }
     }
 }
 
-/// Whether `work` ended within the time that the end of a process may take.
-async fn patiently(work: impl Future<Output = ()>, drain: &Drain) -> bool {
+/// The outcome of `work`, if it ended by `end` and the process may take that time.
+async fn patiently<T>(work: impl Future<Output = T>, end: Instant, drain: &Drain) -> Option<T> {
     tokio::select! {
-        ended = tokio::time::timeout(LAST_WORK, work) => ended.is_ok(),
-        () = drain.was_cut() => false,
+        ended = tokio::time::timeout_at(end, work) => ended.ok(),
+        () = drain.was_cut() => None,
     }
 }
 
-/// What other processes and commands change becomes known here.
-async fn follow_events(
-    store: Store,
+/// Whom events of the pool concern.
+struct Hearers {
     survey: Survey,
     catalogue: Catalogue,
     tokens: Tokens,
-    stop: CancellationToken,
-) {
+    vault: Arc<Vault>,
+    census: Census,
+    requests: Requests,
+    tasks: TaskTracker,
+}
+
+/// What other processes and commands change becomes known here.
+async fn follow_events(store: Store, hearers: Hearers, stop: CancellationToken) {
     use tokio::sync::broadcast::error::RecvError;
+    let Hearers { survey, catalogue, tokens, vault, census, requests, tasks } = hearers;
     let channel = store.keys().channel();
     let mut events = store.subscribe();
     loop {
@@ -307,12 +449,32 @@ async fn follow_events(
                 Some(PoolEvent::Account(id)) => {
                     // Removed, or signed in anew.
                     tokens.forget(&id);
-                    survey.request();
+                    survey.changed(&id);
+                    census.request();
                 }
                 Some(PoolEvent::Models) => catalogue.forget(),
-                Some(PoolEvent::Gap) => missed(&survey, &catalogue),
+                Some(PoolEvent::Limit(id)) => {
+                    survey.limited(id);
+                    census.request();
+                }
+                Some(PoolEvent::Lifted(_)) => census.request(),
+                Some(PoolEvent::Asked(id, question)) => {
+                    let requests = requests.clone();
+                    tasks.spawn(async move { requests.answer(&id, &question).await });
+                }
+                Some(PoolEvent::Gap) => {
+                    missed(&survey, &catalogue);
+                    // The store may be another one, which has to know the keys as well.
+                    if let Err(error) = rotation::flush(&vault, &store).await {
+                        tracing::warn!(%error, "the store may not know the key that this gateway seals with");
+                    }
+                }
                 Some(
-                    PoolEvent::Limit(_) | PoolEvent::Lifted(_) | PoolEvent::Settings | PoolEvent::Replica(_),
+                    PoolEvent::Freed(_)
+                    | PoolEvent::Settings
+                    | PoolEvent::Clients
+                    | PoolEvent::Console
+                    | PoolEvent::Replica(_),
                 )
                 | None => {}
             },

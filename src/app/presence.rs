@@ -1,6 +1,7 @@
 //! This replica among those of the pool: it joins, beats, says that it drains, and leaves.
 //!
-//! Presence is for people and gauges; no request depends on it. A replica that ends without a word lapses after
+//! Presence is for people and gauges; no request depends on it. With each beat it also notices that the store has lost
+//! the list of encryption keys, which needs no lost connection. A replica that ends without a word lapses after
 //! three missed beats, and the next beat of any other one sweeps it.
 
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::SharedSettings;
 use crate::account::lease::Leases;
+use crate::auth::rotation;
+use crate::auth::vault::Vault;
 use crate::clock::Clock;
 use crate::server::drain::Drain;
 use crate::server::gateway::ReplicaView;
@@ -30,6 +33,7 @@ const TTL: Duration = Duration::from_secs(15);
 pub(super) struct Presence {
     pub(super) id: ReplicaId,
     pub(super) store: Store,
+    pub(super) vault: Arc<Vault>,
     pub(super) settings: SharedSettings,
     pub(super) leases: Leases,
     pub(super) metrics: Arc<Metrics>,
@@ -61,7 +65,10 @@ impl Presence {
     }
 
     async fn beat(&self, state: ReplicaState) -> Result<(), StoreError> {
-        let host = host();
+        if let Err(error) = rotation::follow(&self.vault, &self.store).await {
+            tracing::warn!(%error, "this gateway goes on sealing with the key it has");
+        }
+        let (host, keys) = (host(), self.vault.announced_ids());
         let announced = self
             .store
             .announce_replica(&Announcement {
@@ -72,9 +79,18 @@ impl Presence {
                 in_flight: self.leases.held() as u64,
                 generation: self.settings.generation(),
                 state,
+                keys: &keys,
             })
             .await?;
         self.metrics.replicas.set(i64::try_from(announced.known).unwrap_or(i64::MAX));
+        if !announced.listed {
+            tracing::warn!(
+                "the pool's list of encryption keys was lost: the key that seals is put on it again"
+            );
+            if let Err(error) = rotation::flush(&self.vault, &self.store).await {
+                tracing::warn!(%error, "the store may not know the key that this gateway seals with");
+            }
+        }
         for lapsed in &announced.lapsed {
             tracing::warn!(replica.id = %lapsed.id, host = lapsed.host, "a replica ended without a word");
         }
@@ -103,7 +119,7 @@ impl Presence {
 }
 
 /// The name of this machine, which is the pod's in Kubernetes; without what no record may hold.
-fn host() -> String {
+pub(super) fn host() -> String {
     #[cfg(unix)]
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     #[cfg(not(unix))]

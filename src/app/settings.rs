@@ -1,9 +1,10 @@
 //! The settings that all gateways of a pool share: read from the store, kept current, changed.
 //!
-//! Scripts read theirs in the store; what is here is the rest. A change is noticed by its event, or by the next look
-//! at the generation where an event is lost. Live settings are swapped as one; the others are kept as they were when
-//! the process started. Values that are not usable together change nothing: the last usable ones stay.
+//! Scripts read theirs in the store; what is here is the rest, followed as `store/follow.rs` says. Live settings are
+//! swapped as one; the others are kept as they were when the process started. Values that are not usable together
+//! change nothing: the last usable ones stay.
 
+mod console;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,16 +13,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use tokio::sync::Mutex;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::cloudcode::Pace;
 use crate::config::{Config, ConfigErrors, Loaded, Problem, Setting, SharedValues, Sharing};
 use crate::dispatch::{LiveSettings, Settings};
 use crate::format::Options;
 use crate::server::gateway::{SettingProblem, SettingsChange, SettingsChanged};
 use crate::store::Store;
+use crate::store::audit::{FieldChange, tell};
+use crate::store::follow::Follower;
 use crate::store::host::StoreError;
 use crate::store::ident::Version;
 use crate::store::ops::PoolEvent;
@@ -29,8 +31,6 @@ use crate::store::ops::settings::{PutSettings, SELECTION_SETTINGS, Scope, Settin
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
-/// Longest time until a change is noticed without its event; 2 s are promised, also by a store that is slow to answer.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a change without a generation is made anew because others change settings at the same moment.
 const CHANGE_TRIES: usize = 8;
 
@@ -47,10 +47,42 @@ struct Inner {
     /// What the store held for the start, of settings that are not live.
     at_start: SharedValues,
     current: ArcSwap<Current>,
-    dispatch: LiveSettings,
+    outlets: Outlets,
     metrics: Arc<Metrics>,
     /// One look at a time, so that what was read earlier never replaces what was read later.
     looking: Mutex<()>,
+    /// Changes of this process do not get into each other's way.
+    changing: Mutex<()>,
+}
+
+/// Where live settings are read while the process runs.
+#[derive(Clone)]
+struct Outlets {
+    dispatch: LiveSettings,
+    pace: Pace,
+    quota_refresh: watch::Sender<Duration>,
+    quota_low: watch::Sender<f64>,
+}
+
+impl Outlets {
+    fn of(config: &Config) -> Self {
+        let outlets = Self {
+            dispatch: Arc::new(ArcSwap::from_pointee(settings(config))),
+            pace: Pace::default(),
+            quota_refresh: watch::Sender::new(config.selection.quota_refresh),
+            quota_low: watch::Sender::new(config.selection.quota_low),
+        };
+        outlets.pace.set(config.upstream.pause());
+        outlets
+    }
+
+    fn follow(&self, config: &Config) {
+        self.dispatch.store(Arc::new(settings(config)));
+        self.pace.set(config.upstream.pause());
+        let (every, low) = (config.selection.quota_refresh, config.selection.quota_low);
+        self.quota_refresh.send_if_modified(|last| std::mem::replace(last, every) != every);
+        self.quota_low.send_replace(low);
+    }
 }
 
 /// One state of the store and what follows from it.
@@ -68,6 +100,16 @@ struct Current {
 struct Stored {
     generation: Version,
     values: SharedValues,
+}
+
+/// What became of changes.
+enum Put {
+    /// Made; they have this generation.
+    Done(Version),
+    /// With them the settings would not be usable.
+    Invalid(Vec<SettingProblem>),
+    /// Somebody else changed settings first.
+    Changed,
 }
 
 impl From<StoredSettings> for Stored {
@@ -101,15 +143,15 @@ impl SharedSettings {
             Err(_) => SharedValues::new(),
         };
         let first = Current::next(&own, &at_start, stored, own.clone());
-        let dispatch = Arc::new(ArcSwap::from_pointee(settings(&first.running.config)));
         let inner = Inner {
             store,
             own,
             at_start,
+            outlets: Outlets::of(&first.running.config),
             current: ArcSwap::from_pointee(first),
-            dispatch,
             metrics,
             looking: Mutex::default(),
+            changing: Mutex::default(),
         };
         let shared = Self { inner: Arc::new(inner) };
         shared.report(&shared.inner.current.load());
@@ -142,35 +184,36 @@ impl SharedSettings {
     /// What dispatch takes from them.
     #[must_use]
     pub fn dispatch(&self) -> LiveSettings {
-        Arc::clone(&self.inner.dispatch)
+        Arc::clone(&self.inner.outlets.dispatch)
+    }
+
+    /// The pause before each call of the upstream.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.inner.outlets.pace.clone()
+    }
+
+    /// How old an account's quotas may become.
+    #[must_use]
+    pub fn quota_refresh(&self) -> watch::Receiver<Duration> {
+        self.inner.outlets.quota_refresh.subscribe()
+    }
+
+    /// The share of a quota at which a warning is logged.
+    #[must_use]
+    pub fn quota_low(&self) -> watch::Receiver<f64> {
+        self.inner.outlets.quota_low.subscribe()
     }
 
     /// Keeps them current until `stop`.
     pub async fn follow(self, stop: CancellationToken) {
-        let channel = self.inner.store.keys().channel();
-        let mut events = self.inner.store.subscribe();
-        let mut ticks = tokio::time::interval(LOOK_AGAIN);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = true;
+        let mut follower = Follower::new(&self.inner.store, PoolEvent::Settings);
         loop {
-            // After a gap the store may be another one, whose generations say nothing about those of the old one.
-            let whole = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => false,
-                event = events.recv(), if heard => match event {
-                    Ok(event) => match PoolEvent::parse(&channel, &event) {
-                        Some(PoolEvent::Settings) => false,
-                        Some(PoolEvent::Gap) => true,
-                        _ => continue,
-                    },
-                    Err(RecvError::Lagged(_)) => true,
-                    Err(RecvError::Closed) => {
-                        heard = false;
-                        continue;
-                    }
-                },
-            };
-            if let Err(error) = self.look(whole).await {
+                () = follower.due() => {}
+            }
+            if let Err(error) = follower.look(|whole| self.look(whole)).await {
                 tracing::debug!(%error, "the shared settings could not be read");
             }
         }
@@ -193,33 +236,48 @@ impl SharedSettings {
         let next = Current::next(&inner.own, &inner.at_start, stored, last.running.clone());
         self.report(&next);
         set_log_level(&last.running.config, &next.running.config);
-        inner.dispatch.store(Arc::new(settings(&next.running.config)));
+        inner.outlets.follow(&next.running.config);
         inner.current.store(Arc::new(next));
         Ok(())
     }
 
     /// Makes `change`, if the whole is usable with it.
     pub async fn change(&self, change: &SettingsChange) -> Result<SettingsChanged, StoreError> {
+        let _one_at_a_time = self.inner.changing.lock().await;
         for _ in 0..CHANGE_TRIES {
             let stored = self.inner.store.get_settings(None).await?.map(Stored::from).unwrap_or_default();
             if change.generation.is_some_and(|expected| expected != stored.generation.0) {
                 break;
             }
-            let puts = match puts(&self.inner.own, &stored.values, &change.settings) {
-                Ok(puts) => puts,
-                Err(problems) => return Ok(SettingsChanged::Invalid(problems)),
-            };
-            match self.inner.store.put_settings(Some(stored.generation), &puts).await? {
-                PutSettings::Done(_) => {
-                    self.refresh().await?;
-                    return Ok(SettingsChanged::Done(self.view()));
+            match self.put(&stored, &change.settings).await? {
+                Put::Done(generation) => {
+                    return Ok(SettingsChanged::Done { generation: generation.0, view: self.view() });
                 }
-                PutSettings::Changed(_) if change.generation.is_some() => break,
-                PutSettings::Changed(_) => {}
+                Put::Invalid(problems) => return Ok(SettingsChanged::Invalid(problems)),
+                Put::Changed if change.generation.is_some() => break,
+                Put::Changed => {}
             }
         }
         self.refresh().await?;
         Ok(SettingsChanged::Conflict(self.view()))
+    }
+
+    /// Makes changes of what was read, if the whole is usable with them and nobody was faster; what is live is then in
+    /// force here.
+    async fn put(&self, stored: &Stored, changes: &BTreeMap<String, Value>) -> Result<Put, StoreError> {
+        let puts = match puts(&self.inner.own, &stored.values, changes) {
+            Ok(puts) => puts,
+            Err(problems) => return Ok(Put::Invalid(problems)),
+        };
+        // They are still so when the change is made, else it is not.
+        told(&stored.values, changes);
+        match self.inner.store.put_settings(Some(stored.generation), &puts).await? {
+            PutSettings::Done(generation) => {
+                self.refresh().await?;
+                Ok(Put::Done(generation))
+            }
+            PutSettings::Changed(_) => Ok(Put::Changed),
+        }
     }
 
     /// Says what a new state of the store means.
@@ -307,6 +365,20 @@ fn puts(
     if problems.is_empty() { Ok(puts) } else { Err(problems.into_iter().map(shown).collect()) }
 }
 
+/// Says in the audit trail what changes. Values of secrets, which somebody may have put where nobody reads them, and of
+/// settings that another version knows, are not shown.
+fn told(stored: &SharedValues, changes: &BTreeMap<String, Value>) {
+    for (key, value) in changes {
+        let open = Setting::find(key).is_some_and(|setting| !setting.is_secret());
+        let before = stored.get(key).map(|text| match serde_json::from_str(text) {
+            _ if !open => "(not shown)".into(),
+            Ok(value) => value,
+            Err(_) => Value::from(text.as_str()),
+        });
+        tell(FieldChange { field: key.clone(), before, after: Some(value.clone()).filter(|_| open) });
+    }
+}
+
 fn shown(problem: Problem) -> SettingProblem {
     SettingProblem { key: problem.key, reason: problem.reason }
 }
@@ -336,8 +408,10 @@ fn settings(config: &Config) -> Settings {
             user_agent_field: config.upstream.client_name.clone(),
         },
         keepalive: config.server.stream_keepalive,
+        answer_timeout: config.upstream.answer_timeout,
         outage_grace: config.store.outage_grace,
         default_project: config.upstream.default_project.clone(),
+        strategy: config.selection.strategy,
     }
 }
 

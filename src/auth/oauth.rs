@@ -1,4 +1,7 @@
-//! Access tokens from refresh tokens (spec `http-api.md` §6.5, §6.6, `dispatch.md` §6.1).
+//! Access tokens from refresh tokens (spec `http-api.md` §6.5, §6.6, `dispatch.md` §6.1); [`signin`] has the calls of a
+//! sign-in.
+
+pub mod signin;
 
 use std::time::Duration;
 
@@ -85,6 +88,13 @@ impl OAuth {
         self.config.token_ttl
     }
 
+    /// How long a token with so much of its life left is used.
+    #[must_use]
+    pub fn usable_for(&self, life: Option<Duration>) -> Duration {
+        let life = life.unwrap_or(DEFAULT_LIFETIME);
+        self.config.token_ttl.min(life.saturating_sub(SAFETY)).max(LEAST_TTL)
+    }
+
     /// Fails when the operator's client is not set, before any lock is taken.
     pub fn check(&self) -> Result<(), TokenError> {
         self.client().map(drop)
@@ -130,11 +140,7 @@ impl OAuth {
             granted.access_token.filter(|token| !token.is_empty()).ok_or_else(transient)?;
         let minted = SecretString::from(access_token.as_str());
         access_token.zeroize();
-        let life = granted.expires_in.map_or(DEFAULT_LIFETIME, Duration::from_secs);
-        Ok(Minted {
-            secret: minted,
-            ttl: self.config.token_ttl.min(life.saturating_sub(SAFETY)).max(LEAST_TTL),
-        })
+        Ok(Minted { secret: minted, ttl: self.usable_for(granted.expires_in.map(Duration::from_secs)) })
     }
 }
 

@@ -4,33 +4,51 @@
 //! the sealed result under the next generation; the others wait for it. The work runs in a tracked task of its own,
 //! so that a client that goes away neither loses a finished refresh nor leaves a lock behind. A store that is away
 //! for a moment is waited for: what was fetched meanwhile is not thrown away.
+//!
+//! Tokens of accounts in use are renewed before they end (`tokens/renewal.rs`), so that requests rarely wait for one.
+
+mod plan;
+mod renewal;
+mod tally;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::plan::Plan;
+use super::desktop::{self, DesktopError};
 use super::oauth::{Minted, OAuth};
 use super::vault::{Sealed, Vault, VaultError};
 use crate::clock::{Clock, jitter};
+use crate::config::desktop_database;
 use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ident::{AccountId, CredentialVersion, Generation, OwnerId, Source};
+use crate::store::ops::listing::Account;
 use crate::store::ops::tokens::{FinishedRefresh, Refresh, RefreshFailure};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::label::RefreshOutcome;
 
 /// Longest use of a token without asking the store again.
 const LOCAL_TTL: Duration = Duration::from_secs(30);
 /// Pause between looks at a refresh that another is doing, or at a store that is away; so much more at random.
 const POLL: Duration = Duration::from_millis(100);
 const POLL_JITTER: Duration = Duration::from_millis(150);
-/// How long one refresher may take before another one is let in, and how long one waits for another.
+/// How long one refresher may take before another one is let in.
 const LOCK: Duration = Duration::from_secs(20);
+/// How long a request waits for a token. Then another account may serve it; the refresh goes on.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nobody asks with an OAuth client that was refused.
+const CLIENT_PAUSE: Duration = Duration::from_secs(30);
 /// How long the store may take to forget a refused token.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 /// How often a refresh whose result the store did not take is begun again.
@@ -97,8 +115,14 @@ pub enum TokenError {
     /// The account was removed or signed in anew: admit again.
     #[error("the account was changed meanwhile")]
     Changed,
-    /// The credential's source cannot be used by this program.
-    #[error("accounts with credentials of source {} are not supported", source_name.as_str())]
+    /// The desktop application's database gives no token now.
+    #[error(transparent)]
+    Desktop(DesktopError),
+    /// The credential's source cannot be used by this gateway.
+    #[error(
+        "accounts of source {} cannot be used by gateways that share a Redis: import a refresh token or a manual token",
+        source_name.as_str()
+    )]
     SourceUnsupported {
         /// The source.
         source_name: Source,
@@ -146,15 +170,22 @@ pub struct Tokens {
 
 struct Inner {
     oauth: OAuth,
+    databases: bool,
     vault: Arc<Vault>,
     store: Store,
     clock: Clock,
     state: Mutex<State>,
+    /// Told when a token may have to be renewed earlier than was known.
+    planned: Notify,
+    metrics: Option<Arc<Metrics>>,
 }
 
 #[derive(Default)]
 struct State {
     cached: HashMap<AccountId, Cached>,
+    plan: Plan,
+    /// When the OAuth client was refused last; none when it was accepted since.
+    client_refused: Option<Instant>,
     flights: HashMap<(AccountId, CredentialVersion), Flight>,
 }
 
@@ -173,19 +204,59 @@ impl Tokens {
     /// Refreshes run on `tracker`.
     #[must_use]
     pub fn new(oauth: OAuth, vault: Arc<Vault>, store: Store, clock: Clock, tracker: TaskTracker) -> Self {
-        Self { inner: Arc::new(Inner { oauth, vault, store, clock, state: Mutex::default() }), tracker }
+        let inner = Inner {
+            oauth,
+            databases: false,
+            vault,
+            store,
+            clock,
+            state: Mutex::default(),
+            planned: Notify::new(),
+            metrics: None,
+        };
+        Self { inner: Arc::new(inner), tracker }
+    }
+
+    /// Whether tokens of accounts of source `database` are read: where the gateway runs on the machine of the desktop
+    /// application and alone has the store. To be called before the value is cloned.
+    #[must_use]
+    pub fn with_databases(mut self, databases: bool) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.databases = databases;
+        }
+        self
+    }
+
+    /// What has to be fetched is counted. To be called before the value is cloned.
+    #[must_use]
+    pub fn measured(mut self, metrics: &Arc<Metrics>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.metrics = Some(Arc::clone(metrics));
+        }
+        self
+    }
+
+    /// A token made anew of the account's credential, beside cache and lock: whether the credential works. Nothing is
+    /// changed by it, whatever it finds.
+    pub async fn trial(&self, account: &Account) -> Result<SecretString, TokenError> {
+        let sealed = Sealed::from_text(account.sealed.clone());
+        Ok(self.inner.mint(&account.view.id, account.view.source, &sealed).await?.secret)
     }
 
     /// A token of the account: the local one, the admitted one, the store's, or a fresh one, in this order.
     pub async fn access_token(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
-        if request.source == Source::Database {
+        if request.source == Source::Database && !self.inner.databases {
             return Err(TokenError::SourceUnsupported { source_name: request.source });
         }
-        if request.source == Source::OAuth {
-            self.inner.oauth.check()?;
-        }
         if let Some(admitted) = &request.admitted {
-            return self.inner.adopt(&request.account, request.credential, admitted);
+            match self.inner.adopt(request, admitted) {
+                // Sealed by a key that this process lacks: a new token replaces it.
+                Err(TokenError::Vault(error)) => {
+                    tracing::warn!(account.id = %request.account, %error, "a stored token does not open");
+                    self.refused(&request.account, admitted.generation).await?;
+                }
+                adopted => return adopted,
+            }
         }
         let flight = {
             let mut state = self.inner.state();
@@ -195,7 +266,21 @@ impl Tokens {
             let key = (request.account.clone(), request.credential);
             state.flights.entry(key).or_insert_with(|| self.depart(request.clone())).clone()
         };
-        flight.await
+        let late = TokenError::Transient { status: None, retry_after: None };
+        tokio::time::timeout(PATIENCE, flight).await.unwrap_or(Err(late))
+    }
+
+    /// Says that a request uses the account: its token is renewed before it ends.
+    pub fn used(&self, account: &AccountId) {
+        if self.inner.state().plan.used(account) {
+            self.inner.planned.notify_one();
+        }
+    }
+
+    /// Whether Google refuses the gateway's own OAuth client; no account is at fault then.
+    #[must_use]
+    pub fn client_is_refused(&self) -> bool {
+        self.inner.state().client_refused.is_some()
     }
 
     /// The generation of every account's token that this process can still use: admission hands out only others.
@@ -218,7 +303,9 @@ impl Tokens {
 
     /// Forgets what this process knows of an account (removed, or signed in anew).
     pub fn forget(&self, account: &AccountId) {
-        self.inner.state().cached.remove(account);
+        let mut state = self.inner.state();
+        state.cached.remove(account);
+        state.plan.forget(account);
     }
 
     fn depart(&self, request: TokenRequest) -> Flight {
@@ -261,6 +348,7 @@ impl Inner {
 
     async fn obtain(&self, request: &TokenRequest) -> Result<AccessToken, TokenError> {
         let TokenRequest { account, credential, .. } = request;
+        self.may_ask(request.source)?;
         let unavailable = TokenError::Transient { status: None, retry_after: None };
         let give_up = self.clock.instant() + LOCK;
         let owner = owner()?;
@@ -274,7 +362,18 @@ impl Inner {
                     Refresh::Token { generation, ttl, sealed, .. } => {
                         let sealed = Sealed::from_text(sealed);
                         let stored = StoredToken { sealed, generation, remaining: ttl };
-                        return self.adopt(account, *credential, &stored);
+                        match self.adopt(request, &stored) {
+                            Err(TokenError::Vault(error)) => {
+                                tracing::warn!(account.id = %account, %error, "a stored token does not open");
+                                self.store.drop_token(account, generation).await?;
+                            }
+                            adopted => {
+                                if adopted.is_ok() {
+                                    self.count(request.source, RefreshOutcome::Adopted);
+                                }
+                                return adopted;
+                            }
+                        }
                     }
                     Refresh::Granted { credential: current, .. } if current != *credential => {
                         // Finishing for the outdated credential stores nothing and gives the lock back.
@@ -308,11 +407,13 @@ impl Inner {
         lapses: Instant,
     ) -> Result<Option<AccessToken>, TokenError> {
         let TokenRequest { account, credential, .. } = request;
-        let (sealed, minted) = match self.refresh(request, sealed).await {
+        let minted = match self.mint(&request.account, request.source, sealed).await {
             Ok(fresh) => fresh,
             Err(error) => {
+                self.count(request.source, tally::outcome_of(&error));
                 let failure = match error {
                     TokenError::Revoked => RefreshFailure::Revoked,
+                    TokenError::Misconfigured | TokenError::NotConfigured { .. } => RefreshFailure::Withdrawn,
                     _ => RefreshFailure::Transient,
                 };
                 let fail = || self.store.fail_refresh(account, owner, *credential, failure);
@@ -323,10 +424,15 @@ impl Inner {
                 return Err(error);
             }
         };
+        let _storing = self.vault.storing().await;
+        let sealed = self.vault.seal(&token_aad(account.as_str()), &minted.secret)?;
         let finish = || self.store.finish_refresh(account, owner, *credential, minted.ttl, sealed.as_str());
-        Ok(match self.patiently(lapses, finish).await? {
+        let finished = self.patiently(lapses, finish).await;
+        let kept = matches!(finished, Ok(FinishedRefresh::Kept(_)));
+        self.count(request.source, if kept { RefreshOutcome::Refreshed } else { RefreshOutcome::Unstored });
+        Ok(match finished? {
             FinishedRefresh::Kept(generation) => {
-                Some(self.cache(account, *credential, minted.secret, generation, minted.ttl))
+                Some(self.cache(request, minted.secret, generation, minted.ttl))
             }
             FinishedRefresh::Lost | FinishedRefresh::Stale | FinishedRefresh::Gone => None,
         })
@@ -345,41 +451,88 @@ impl Inner {
         }
     }
 
-    async fn refresh(
-        &self,
-        request: &TokenRequest,
-        credential: &Sealed,
-    ) -> Result<(Sealed, Minted), TokenError> {
-        let credential = self.vault.open(&credential_aad(request.account.as_str()), credential)?;
-        let minted = match request.source {
-            Source::OAuth => self.oauth.refresh(&credential).await?,
-            Source::Manual => Minted { secret: credential, ttl: self.oauth.token_ttl() },
-            Source::Database => return Err(TokenError::SourceUnsupported { source_name: request.source }),
-        };
-        Ok((self.vault.seal(&token_aad(request.account.as_str()), &minted.secret)?, minted))
+    /// Whether tokens of `source` can be asked for: the gateway's own client is known and was not refused just now.
+    fn may_ask(&self, source: Source) -> Result<(), TokenError> {
+        if source != Source::OAuth {
+            return Ok(());
+        }
+        self.oauth.check()?;
+        let now = self.clock.instant();
+        match self.state().client_refused {
+            Some(at) if now.saturating_duration_since(at) < CLIENT_PAUSE => Err(TokenError::Misconfigured),
+            _ => Ok(()),
+        }
     }
 
-    fn adopt(
+    async fn mint(
         &self,
         account: &AccountId,
-        credential: CredentialVersion,
-        stored: &StoredToken,
-    ) -> Result<AccessToken, TokenError> {
-        let secret = self.vault.open(&token_aad(account.as_str()), &stored.sealed)?;
-        Ok(self.cache(account, credential, secret, stored.generation, stored.remaining))
+        source: Source,
+        credential: &Sealed,
+    ) -> Result<Minted, TokenError> {
+        let credential = self.vault.open(&credential_aad(account.as_str()), credential)?;
+        match source {
+            Source::OAuth => {
+                let asked = self.clock.instant();
+                let minted = self.oauth.refresh(&credential).await;
+                self.exchanged(self.clock.instant().saturating_duration_since(asked));
+                self.judge(minted.as_ref().err());
+                minted
+            }
+            Source::Manual => Ok(Minted { secret: credential, ttl: self.oauth.token_ttl() }),
+            Source::Database if !self.databases => Err(TokenError::SourceUnsupported { source_name: source }),
+            Source::Database => self.read_database(&credential).await.map_err(TokenError::Desktop),
+        }
+    }
+
+    /// `place` is the path of the database, empty for the usual one; it is read anew each time, because the desktop
+    /// application renews its token as it likes.
+    async fn read_database(&self, place: &SecretString) -> Result<Minted, DesktopError> {
+        let named = Some(place.expose_secret()).filter(|place| !place.is_empty()).map(PathBuf::from);
+        let path = named.or_else(desktop_database).ok_or(DesktopError::NoHome)?;
+        let found = desktop::fetch(path).await?;
+        let left = found.ends_s.map(|ends| ends.saturating_mul(1000).saturating_sub(self.clock.epoch_ms()));
+        if left.is_some_and(|left| left <= 0) {
+            return Err(DesktopError::Ended);
+        }
+        let left = left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_millis);
+        Ok(Minted { secret: found.token, ttl: self.oauth.usable_for(left) })
+    }
+
+    /// What an answer of the token endpoint says of the gateway's own client.
+    fn judge(&self, error: Option<&TokenError>) {
+        let accepted = matches!(error, None | Some(TokenError::Revoked));
+        let mut state = self.state();
+        if matches!(error, Some(TokenError::Misconfigured)) {
+            if state.client_refused.replace(self.clock.instant()).is_none() {
+                tracing::error!(
+                    "Google refuses the OAuth client: check OAUTH_CLIENT_ID and OAUTH_CLIENT_SECRET"
+                );
+            }
+        } else if accepted && state.client_refused.take().is_some() {
+            tracing::info!("Google accepts the OAuth client again");
+        }
+    }
+
+    fn adopt(&self, request: &TokenRequest, stored: &StoredToken) -> Result<AccessToken, TokenError> {
+        let secret = self.vault.open(&token_aad(request.account.as_str()), &stored.sealed)?;
+        Ok(self.cache(request, secret, stored.generation, stored.remaining))
     }
 
     fn cache(
         &self,
-        account: &AccountId,
-        credential: CredentialVersion,
+        request: &TokenRequest,
         secret: SecretString,
         generation: Generation,
         remaining: Duration,
     ) -> AccessToken {
-        let use_until = self.clock.instant() + remaining.min(LOCAL_TTL);
-        let token = AccessToken { secret: Arc::new(secret), generation, use_until };
-        self.state().cached.insert(account.clone(), Cached { credential, token: token.clone() });
+        let now = self.clock.instant();
+        let token =
+            AccessToken { secret: Arc::new(secret), generation, use_until: now + remaining.min(LOCAL_TTL) };
+        let cached = Cached { credential: request.credential, token: token.clone() };
+        let mut state = self.state();
+        state.plan.learnt(request, generation, now + remaining, remaining);
+        state.cached.insert(request.account.clone(), cached);
         token
     }
 }
@@ -390,10 +543,7 @@ async fn pause() {
 
 /// A name for one holder of a lock, new for every flight.
 fn owner() -> Result<OwnerId, TokenError> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|_| VaultError::Seal)?;
-    // Digits are always an id.
-    OwnerId::new(&u128::from_ne_bytes(bytes).to_string()).map_err(|_| VaultError::Seal.into())
+    OwnerId::random().ok_or_else(|| VaultError::Seal.into())
 }
 
 #[cfg(test)]

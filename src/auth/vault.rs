@@ -1,31 +1,41 @@
 //! Seals secrets before they are stored: XChaCha20-Poly1305 with a ring of keys.
 //!
-//! A sealed secret is `v1.<key id>.<base64url of nonce and ciphertext>`. The newest key seals, every key of the ring
-//! opens, so keys are rotated by putting a new one in front. What a secret belongs to is bound as associated data:
-//! a sealed secret copied to another account does not open.
+//! A sealed secret is `v1.<key id>.<base64url of nonce and ciphertext>`. Every key of the ring opens, and the newest
+//! that all live gateways have seals (`rotation.rs`), so keys are rotated by putting a new one in front. What a secret
+//! belongs to is bound as associated data: a sealed secret copied to another account does not open.
 //!
-//! Keys come from `ENCRYPTION_KEYS`. Without it the key lives in `encryption.key` in the data directory, made at
-//! the first start and readable by its owner only; whoever has that file and the store has the secrets.
+//! Keys come from `ENCRYPTION_KEYS`. Without it they live in a file (`key_file.rs`); whoever has that file and the
+//! store has the secrets.
 
 use std::fmt::{self, Write as _};
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use zeroize::Zeroizing;
 
+use super::key_file::KeyFile;
 use crate::config::StoreConfig;
 
 const VERSION: &str = "v1";
 const NONCE_LEN: usize = 24;
-const KEY_LEN: usize = 32;
-const KEY_FILE: &str = "encryption.key";
+pub(super) const KEY_LEN: usize = 32;
+/// What is sealed to know a key by.
+const CANARY: &str = "antigravity-proxy";
+const CANARY_AAD: &str = "vault:key";
+/// Most accounts that an error names.
+const NAMED: usize = 20;
+const SETTING: &str = "ENCRYPTION_KEYS";
 
 /// A sealed secret in its text form. Safe to store; not shown in `Debug` output.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,6 +58,18 @@ impl Sealed {
     #[must_use]
     pub fn into_text(self) -> String {
         self.0
+    }
+
+    /// The id of the key that sealed it; `None` when it is none of the known form.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.parts().map(|(id, _)| id)
+    }
+
+    /// Key id and data.
+    fn parts(&self) -> Option<(&str, &str)> {
+        let (id, data) = self.0.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
+        (id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((id, data))
     }
 }
 
@@ -74,12 +96,20 @@ pub enum VaultError {
     #[error("ENCRYPTION_KEYS: at least one key is needed")]
     NoKey,
     /// The key file cannot be read or made.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
+    },
+    /// What is in the place of the key file is of no use.
+    #[error("{}: {reason}: restore the key file; nothing was changed", path.display())]
+    KeyFileUnusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// Sealed with a key that is not in the ring.
     #[error(
@@ -88,6 +118,46 @@ pub enum VaultError {
     UnknownKey {
         /// The key's id.
         id: String,
+    },
+    /// What is stored was sealed with keys that this process does not have.
+    #[error(
+        "the pool's secrets ({credentials} credentials) are sealed with key {}, which is not in {place} (that has {}): put the \
+         missing key behind the others, or use the store and the POOL that belong to this key; nothing was changed{}",
+        ids.join(" and key "), own.join(", "), remedy(accounts)
+    )]
+    Locked {
+        /// The keys' ids.
+        ids: Vec<String>,
+        /// How many credentials are sealed with them; may be none yet.
+        credentials: u64,
+        /// `ENCRYPTION_KEYS` or the file.
+        place: String,
+        /// The ids of the keys that are there.
+        own: Vec<String>,
+        /// E-mail addresses of the accounts whose credentials these are, as far as they are known.
+        accounts: Vec<String>,
+    },
+    /// A key has the id of the pool's key, and is another one.
+    #[error(
+        "key {id} in {place} is not the key {id} that the pool's secrets were sealed with: restore that one; nothing was changed"
+    )]
+    OtherKey {
+        /// The id of both.
+        id: String,
+        /// `ENCRYPTION_KEYS` or the file.
+        place: String,
+    },
+    /// The key file is gone, and the store was sealed with its keys.
+    #[error(
+        "{} is missing, but the store holds secrets sealed with key {}: restore the file, or when it is \
+         lost for good give the accounts up with `accounts clear`; nothing was changed",
+        path.display(), ids.join(" and key ")
+    )]
+    KeyFileMissing {
+        /// Where the file was.
+        path: PathBuf,
+        /// The ids of the keys it had.
+        ids: Vec<String>,
     },
     /// Not the text form of a sealed secret.
     #[error("a stored secret is damaged: it is not in the form v1.<key id>.<data>")]
@@ -100,19 +170,57 @@ pub enum VaultError {
     Seal,
 }
 
-/// The ring of keys. Keys are wiped from memory when it is dropped.
-pub struct Vault {
-    keys: Vec<Key>,
+/// What to do when a key is lost for good.
+fn remedy(accounts: &[String]) -> String {
+    let (named, more) = accounts.split_at(accounts.len().min(NAMED));
+    let rest = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    if named.is_empty() {
+        return "; when it is lost for good, `accounts clear` gives up what is sealed with it".into();
+    }
+    format!(
+        "; when it is lost for good, give these accounts up with `accounts remove` and add them again: {}{rest}",
+        named.join(", ")
+    )
 }
 
-struct Key {
+/// The ring of keys. Keys are wiped from memory when it is dropped.
+pub struct Vault {
+    ring: ArcSwap<Ring>,
+    /// Where the keys come from, when that is a file.
+    file: Option<KeyFile>,
+    /// Held while something that was just sealed is on its way to the store.
+    storing: RwLock<()>,
+    /// Held while keys are rotated.
+    rotating: Mutex<()>,
+}
+
+struct Ring {
+    /// Newest first.
+    keys: Vec<Key>,
+    /// Which of them seals.
+    sealing: AtomicUsize,
+}
+
+/// One key.
+pub(super) struct Key {
     id: String,
     bytes: Zeroizing<[u8; KEY_LEN]>,
 }
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|key| &key.id)).finish()
+        f.debug_list().entries(self.ring.load().keys.iter().map(|key| &key.id)).finish()
+    }
+}
+
+impl Ring {
+    fn new(keys: Vec<Key>) -> Result<Self, VaultError> {
+        if keys.is_empty() { Err(VaultError::NoKey) } else { Ok(Self { keys, sealing: AtomicUsize::new(0) }) }
+    }
+
+    fn sealing(&self) -> Result<&Key, VaultError> {
+        let at = self.sealing.load(Ordering::Relaxed);
+        self.keys.get(at).or(self.keys.first()).ok_or(VaultError::NoKey)
     }
 }
 
@@ -120,55 +228,106 @@ impl Vault {
     /// Keys from `ENCRYPTION_KEYS`; without any, from the key file in the data directory, which is made when it is
     /// not there. Call it under the data directory's lock.
     pub fn from_config(config: &StoreConfig) -> Result<Self, VaultError> {
-        if config.encryption_keys.is_empty() && config.redis.is_none() {
-            Self::from_key_file(&config.data_dir)
-        } else {
-            Self::new(&config.encryption_keys)
+        match KeyFile::of(config) {
+            Some(file) => Self::with(file.read_or_create()?, Some(file)),
+            None => Self::new(&config.encryption_keys),
         }
     }
 
     /// A ring of base64 keys (standard or URL alphabet, with or without padding), newest first.
     pub fn new(keys: &[SecretString]) -> Result<Self, VaultError> {
-        Self::read("ENCRYPTION_KEYS", keys.iter().map(ExposeSecret::expose_secret))
+        Self::with(Key::read_all(SETTING, keys.iter().map(ExposeSecret::expose_secret))?, None)
     }
 
-    fn read<'k>(place: &str, keys: impl Iterator<Item = &'k str>) -> Result<Self, VaultError> {
-        let keys = keys
-            .enumerate()
-            .map(|(at, text)| {
-                Key::parse(text).ok_or_else(|| VaultError::BadKey { place: place.to_owned(), index: at + 1 })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() { Err(VaultError::NoKey) } else { Ok(Self { keys }) }
+    fn with(keys: Vec<Key>, file: Option<KeyFile>) -> Result<Self, VaultError> {
+        Ok(Self {
+            ring: ArcSwap::from_pointee(Ring::new(keys)?),
+            file,
+            storing: RwLock::default(),
+            rotating: Mutex::default(),
+        })
     }
 
-    fn from_key_file(data_dir: &Path) -> Result<Self, VaultError> {
-        let path = data_dir.join(KEY_FILE);
-        let at = |source| VaultError::KeyFile { path: path.clone(), source };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut key = Zeroizing::new([0_u8; KEY_LEN]);
-                getrandom::fill(key.as_mut_slice()).map_err(|_| VaultError::Seal)?;
-                let text = Zeroizing::new(STANDARD.encode(key.as_slice()));
-                create_key_file(data_dir, &path, &text).map_err(at)?;
-                // Read back: another process may have been first, and its key is the one that counts.
-                Zeroizing::new(fs::read_to_string(&path).map_err(at)?)
-            }
-            Err(error) => return Err(at(error)),
-        };
-        let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
-        match Self::read(&path.display().to_string(), entries) {
-            Err(VaultError::NoKey) => {
-                Err(at(io::Error::new(io::ErrorKind::InvalidData, "the key file is empty")))
-            }
-            other => other,
+    /// Where its keys come from: `ENCRYPTION_KEYS` or the path of the file.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.file.as_ref().map_or_else(|| SETTING.to_owned(), |file| file.path().display().to_string())
+    }
+
+    /// Whether that is a file.
+    #[must_use]
+    pub fn keys_in_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// The ids of its keys, newest first.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<String> {
+        self.ring.load().keys.iter().map(|key| key.id.clone()).collect()
+    }
+
+    /// The same, the one that seals in front: what others are told.
+    #[must_use]
+    pub fn announced_ids(&self) -> Vec<String> {
+        let (mut ids, first) = (self.key_ids(), self.sealing_id().unwrap_or_default());
+        ids.sort_by_key(|id| *id != first);
+        ids
+    }
+
+    /// The id of the key that seals.
+    pub fn sealing_id(&self) -> Result<String, VaultError> {
+        Ok(self.ring.load().sealing()?.id.clone())
+    }
+
+    /// Seals with the newest key that `fits`; when none does, as before.
+    pub fn seal_with(&self, fits: impl Fn(&str) -> bool) {
+        let ring = self.ring.load();
+        if let Some(at) = ring.keys.iter().position(|key| fits(&key.id)) {
+            ring.sealing.store(at, Ordering::Relaxed);
         }
     }
 
-    /// Seals `secret` with the newest key for the owner named by `aad`.
+    /// The file that its keys come from, if they do.
+    pub(super) fn file(&self) -> Option<&KeyFile> {
+        self.file.as_ref()
+    }
+
+    /// Takes over the keys that its file has now; the newest seals. Waits for those that are about to store what they
+    /// sealed with another, and what `held` protects is theirs.
+    pub(super) fn reload(&self, file: &KeyFile, _held: &RwLockWriteGuard<'_, ()>) -> Result<(), VaultError> {
+        self.ring.store(Arc::new(Ring::new(file.read()?.ok_or(VaultError::NoKey)?)?));
+        Ok(())
+    }
+
+    /// To be held from sealing something to its being stored: keys are not replaced meanwhile.
+    pub async fn storing(&self) -> RwLockReadGuard<'_, ()> {
+        self.storing.read().await
+    }
+
+    /// Nobody is between sealing something and storing it while this is held.
+    pub(super) async fn nothing_storing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.storing.write().await
+    }
+
+    /// One rotation at a time: another waits here until the one before has ended.
+    pub(super) async fn rotating(&self) -> MutexGuard<'_, ()> {
+        self.rotating.lock().await
+    }
+
+    /// A text sealed by the key that seals, to know that key by.
+    pub(super) fn canary(&self) -> Result<Sealed, VaultError> {
+        self.seal(CANARY_AAD, &CANARY.into())
+    }
+
+    /// Whether `sealed` is a [`Vault::canary`] of a key of this ring.
+    pub(super) fn knows(&self, sealed: &Sealed) -> bool {
+        self.open(CANARY_AAD, sealed).is_ok_and(|text| text.expose_secret() == CANARY)
+    }
+
+    /// Seals `secret` for the owner named by `aad`.
     pub fn seal(&self, aad: &str, secret: &SecretString) -> Result<Sealed, VaultError> {
-        let key = self.keys.first().ok_or(VaultError::NoKey)?;
+        let ring = self.ring.load();
+        let key = ring.sealing()?;
         let mut nonce = [0_u8; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|_| VaultError::Seal)?;
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: aad.as_bytes() };
@@ -180,14 +339,9 @@ impl Vault {
 
     /// Opens what was sealed for the owner named by `aad`.
     pub fn open(&self, aad: &str, sealed: &Sealed) -> Result<SecretString, VaultError> {
-        let mut fields = sealed.0.splitn(3, '.');
-        let (Some(VERSION), Some(id), Some(data)) = (fields.next(), fields.next(), fields.next()) else {
-            return Err(VaultError::Malformed);
-        };
-        if id.len() != 8 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(VaultError::Malformed);
-        }
-        let key = self
+        let (id, data) = sealed.parts().ok_or(VaultError::Malformed)?;
+        let ring = self.ring.load();
+        let key = ring
             .keys
             .iter()
             .find(|key| key.id == id)
@@ -204,7 +358,38 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// A short name for `text` that nobody can check a guess against who does not have the key that seals: 32 hex digits,
+    /// the same in all gateways that seal with one key. `purpose` keeps names for one thing apart from those for another.
+    pub fn mark(&self, purpose: &str, text: &[u8]) -> Result<String, VaultError> {
+        let ring = self.ring.load();
+        let key = ring.sealing()?;
+        // HMAC takes keys of any length.
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.bytes.as_slice()).map_err(|_| VaultError::Seal)?;
+        mac.update(&(purpose.len() as u64).to_be_bytes());
+        mac.update(purpose.as_bytes());
+        mac.update(text);
+        let digest = mac.finalize().into_bytes();
+        let first = digest[..16].iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
+        Ok(format!("{first:032x}"))
+    }
+}
+
 impl Key {
+    /// Reads the entries of `place`.
+    pub(super) fn read_all<'k>(
+        place: &str,
+        entries: impl Iterator<Item = &'k str>,
+    ) -> Result<Vec<Self>, VaultError> {
+        let bad = |at| VaultError::BadKey { place: place.to_owned(), index: at + 1 };
+        entries.enumerate().map(|(at, text)| Self::parse(text).ok_or_else(|| bad(at))).collect()
+    }
+
+    /// Its id: the first 8 hex digits of the SHA-256 of its bytes.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let standard: Zeroizing<String> =
             Zeroizing::new(text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_"));
@@ -221,35 +406,6 @@ impl Key {
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.bytes).into())
     }
-}
-
-/// Makes the key file whole or not at all; a file that is already there is left as it is.
-fn create_key_file(data_dir: &Path, path: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(data_dir)?;
-    let temporary = data_dir.join(format!("{KEY_FILE}.{}", std::process::id()));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = (|| {
-        // One left by a process that died has no use.
-        let _ = fs::remove_file(&temporary);
-        let mut file = options.open(&temporary)?;
-        writeln!(file, "{text}")?;
-        file.sync_all()?;
-        // A link, unlike a rename, does not replace a key that another process has just made.
-        match fs::hard_link(&temporary, path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            // Some file systems have no links; the data directory's lock then has to do.
-            Err(_) => fs::rename(&temporary, path),
-            Ok(()) => Ok(()),
-        }
-    })();
-    let _ = fs::remove_file(&temporary);
-    written?;
-    #[cfg(unix)]
-    fs::File::open(data_dir)?.sync_all()?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -325,6 +481,6 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         std::fs::write(config.data_dir.join("encryption.key"), "\n").unwrap();
-        assert!(matches!(Vault::from_config(&config), Err(VaultError::KeyFile { .. })));
+        assert!(matches!(Vault::from_config(&config), Err(VaultError::KeyFileUnusable { .. })));
     }
 }

@@ -2,17 +2,25 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use serde_json::Value;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
 
 use super::exchange;
 use super::exit::Unavailable;
+use crate::account::directory::Refusals;
 use crate::app::offline;
+use crate::auth::client_keys::NewKey;
 use crate::config::Loaded;
 use crate::server::gateway::SettingsChange;
+use crate::server::gateway::presets::NewPreset;
+use crate::server::migration::{AccountChange, Migration, MigrationReport, Trial};
+use crate::store::ops::clients::Expiry;
 
 /// The one of the two that serves a command.
 #[derive(Debug)]
@@ -50,14 +58,38 @@ impl<'c> Backend<'c> {
         std::future::ready(Ok(Self::Offline(loaded))).await
     }
 
-    /// `POST /api/accounts/import`.
-    pub(super) async fn import(&self, document: Value) -> anyhow::Result<Value> {
+    /// The control socket of the running gateway, when there is one.
+    pub(super) fn socket(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Control(socket) => Some(socket),
+            Self::Offline(_) => None,
+        }
+    }
+
+    /// `POST /api/accounts/import`; `once` leaves a document alone that was imported before.
+    pub(super) async fn import(&self, document: Value, once: Option<Refusals>) -> anyhow::Result<Value> {
         match self {
             Self::Control(socket) => {
                 let body = Bytes::from(serde_json::to_vec(&document)?);
-                call(socket, Method::POST, "/api/accounts/import", body).await
+                let query = match once {
+                    None => "",
+                    Some(Refusals::Retry) => "?once=true",
+                    Some(Refusals::Allow) => "?once=true&allowRefused=true",
+                };
+                call(socket, Method::POST, &format!("/api/accounts/import{query}"), body).await
             }
-            Self::Offline(loaded) => offline::import(&loaded.config, document).await,
+            Self::Offline(loaded) => offline::import(&loaded.config, document, once).await,
+        }
+    }
+
+    /// `POST /api/drain`. Only a running gateway can.
+    pub(super) async fn drain(&self) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => call(socket, Method::POST, "/api/drain", Bytes::new()).await,
+            Self::Offline(loaded) => {
+                let socket = loaded.config.store.control_socket();
+                Err(Unavailable(format!("{}: no gateway listens here (DATA_DIR)", socket.display())).into())
+            }
         }
     }
 
@@ -69,6 +101,117 @@ impl<'c> Backend<'c> {
         }
     }
 
+    /// `GET /api/strategy/explain`.
+    pub(super) async fn explain(
+        &self,
+        model: Option<&str>,
+        session: Option<&str>,
+        key: Option<&str>,
+    ) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let parameters: Vec<_> = [("model", model), ("session", session), ("clientKey", key)]
+                    .into_iter()
+                    .filter_map(|(name, value)| Some(format!("{name}={}", percent_encode(value?))))
+                    .collect();
+                let path = format!("/api/strategy/explain?{}", parameters.join("&"));
+                call(socket, Method::GET, &path, Bytes::new()).await
+            }
+            Self::Offline(loaded) => offline::explain(&loaded.config, model, session, key).await,
+        }
+    }
+
+    /// Takes lost encryption keys off the pool's list when nothing needs them; a gateway that runs has all keys.
+    pub(super) async fn forget_lost_keys(&self) -> anyhow::Result<()> {
+        if let Self::Offline(loaded) = self {
+            offline::forget_lost_keys(&loaded.config).await?;
+        }
+        Ok(())
+    }
+
+    /// `GET /api/accounts/export?full=true`.
+    pub(super) async fn document(&self) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                call(socket, Method::GET, "/api/accounts/export?full=true", Bytes::new()).await
+            }
+            Self::Offline(loaded) => offline::document(&loaded.config).await,
+        }
+    }
+
+    /// `POST /api/accounts/{email}/toggle`.
+    pub(super) async fn toggle(&self, email: &str, enabled: bool) -> anyhow::Result<()> {
+        match self {
+            Self::Control(socket) => {
+                let path = format!("/api/accounts/{}/toggle", percent_encode(email));
+                let body = serde_json::json!({ "enabled": enabled }).to_string().into();
+                call(socket, Method::POST, &path, body).await.map(|_| ())
+            }
+            Self::Offline(loaded) => {
+                let change = AccountChange { enabled: Some(enabled), ..AccountChange::default() };
+                offline::change(&loaded.config, email, change).await
+            }
+        }
+    }
+
+    /// `PATCH /api/accounts/{email}` with this body.
+    pub(super) async fn patch(&self, email: &str, body: Value) -> anyhow::Result<()> {
+        match self {
+            Self::Control(socket) => {
+                let path = format!("/api/accounts/{}", percent_encode(email));
+                call(socket, Method::PATCH, &path, body.to_string().into()).await.map(|_| ())
+            }
+            Self::Offline(loaded) => {
+                offline::change(&loaded.config, email, serde_json::from_value(body)?).await
+            }
+        }
+    }
+
+    /// `POST /api/accounts/{email}/verify`, one after the other.
+    pub(super) async fn verify(&self, emails: &[String]) -> anyhow::Result<Vec<Trial>> {
+        let unknown = |email: &String| Trial {
+            email: email.clone(),
+            works: false,
+            reason: Some("there is no such account".into()),
+            cleared: false,
+        };
+        match self {
+            Self::Control(socket) => {
+                let mut trials = Vec::with_capacity(emails.len());
+                for email in emails {
+                    let path = format!("/api/accounts/{}/verify", percent_encode(email));
+                    let (status, body) =
+                        exchange::exchange(connect(socket).await?, Method::POST, &path, Bytes::new()).await?;
+                    trials.push(match status {
+                        StatusCode::NOT_FOUND => unknown(email),
+                        _ if status.is_success() => {
+                            serde_json::from_slice(&body).context("the gateway's answer is no trial")?
+                        }
+                        _ => return Err(refusal(status, &body)),
+                    });
+                }
+                Ok(trials)
+            }
+            Self::Offline(loaded) => {
+                let trials = offline::verify(loaded, emails).await?;
+                let pairs = trials.into_iter().zip(emails);
+                Ok(pairs.map(|(trial, email)| trial.unwrap_or_else(|| unknown(email))).collect())
+            }
+        }
+    }
+
+    /// `POST /api/migrate`.
+    pub(super) async fn migrate(&self, migration: Migration) -> anyhow::Result<MigrationReport> {
+        match self {
+            Self::Control(socket) => {
+                let body = Bytes::from(serde_json::to_vec(&migration)?);
+                let answer = call(socket, Method::POST, "/api/migrate", body).await?;
+                serde_json::from_value(answer).context("the gateway's answer is no report")
+            }
+            Self::Offline(loaded) => offline::migrate(loaded, migration).await,
+        }
+    }
+
     /// `DELETE /api/accounts/{email}`.
     pub(super) async fn remove(&self, email: &str) -> anyhow::Result<Value> {
         match self {
@@ -77,6 +220,76 @@ impl<'c> Backend<'c> {
                 call(socket, Method::DELETE, &path, Bytes::new()).await
             }
             Self::Offline(loaded) => offline::remove(&loaded.config, email).await,
+        }
+    }
+
+    /// `GET /api/keys`.
+    pub(super) async fn keys(&self) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => call(socket, Method::GET, "/api/keys", Bytes::new()).await,
+            Self::Offline(loaded) => offline::keys(&loaded.config).await,
+        }
+    }
+
+    /// `POST /api/keys`.
+    pub(super) async fn create_key(&self, new: &NewKey) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let mut body = json!({ "name": new.name, "models": new.models });
+                match new.expires {
+                    Some(Expiry::At(ms)) => body["expiresAt"] = json!(ms),
+                    Some(Expiry::After(left)) => body["expiresInMs"] = json!(millis(left)),
+                    None => {}
+                }
+                call(socket, Method::POST, "/api/keys", body.to_string().into()).await
+            }
+            Self::Offline(loaded) => offline::create_key(&loaded.config, new).await,
+        }
+    }
+
+    /// `DELETE /api/keys/{id}`.
+    pub(super) async fn revoke_key(&self, key: &str) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let path = format!("/api/keys/{}", percent_encode(key));
+                call(socket, Method::DELETE, &path, Bytes::new()).await
+            }
+            Self::Offline(loaded) => offline::revoke_key(&loaded.config, key).await,
+        }
+    }
+
+    /// `POST /api/keys/{id}/rotate`.
+    pub(super) async fn rotate_key(&self, key: &str, grace: Duration) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let path = format!("/api/keys/{}/rotate", percent_encode(key));
+                let body = json!({ "graceMs": millis(grace) });
+                call(socket, Method::POST, &path, body.to_string().into()).await
+            }
+            Self::Offline(loaded) => offline::rotate_key(&loaded.config, key, grace).await,
+        }
+    }
+
+    /// `POST /api/accounts/rotate-keys`.
+    pub(super) async fn rotate_keys(&self, new_key: bool) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let body = Bytes::from(serde_json::json!({ "newKey": new_key }).to_string());
+                call(socket, Method::POST, "/api/accounts/rotate-keys", body).await
+            }
+            Self::Offline(loaded) => offline::rotate_keys(&loaded.config, new_key).await,
+        }
+    }
+
+    /// `POST /api/config/password`; `None` removes it.
+    pub(super) async fn set_password(&self, new: Option<&SecretString>) -> anyhow::Result<()> {
+        match self {
+            Self::Control(socket) => {
+                let new = new.map(SecretString::expose_secret).unwrap_or_default();
+                let body = json!({ "newPassword": new, "clear": new.is_empty() });
+                call(socket, Method::POST, "/api/config/password", body.to_string().into()).await.map(|_| ())
+            }
+            Self::Offline(loaded) => offline::set_password(&loaded.config, new).await,
         }
     }
 
@@ -99,6 +312,62 @@ impl<'c> Backend<'c> {
         }
     }
 
+    /// `GET /api/config`.
+    pub(super) async fn config(&self) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => call(socket, Method::GET, "/api/config", Bytes::new()).await,
+            Self::Offline(loaded) => offline::presets::config(loaded).await,
+        }
+    }
+
+    /// `POST /api/config`.
+    pub(super) async fn configure(&self, change: &Map<String, Value>) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                call(socket, Method::POST, "/api/config", json!(change).to_string().into()).await
+            }
+            Self::Offline(loaded) => offline::presets::configure(loaded, change).await,
+        }
+    }
+
+    /// `GET /api/server/presets`.
+    pub(super) async fn presets(&self) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => call(socket, Method::GET, "/api/server/presets", Bytes::new()).await,
+            Self::Offline(loaded) => offline::presets::list(loaded).await,
+        }
+    }
+
+    /// `POST /api/server/presets`.
+    pub(super) async fn save_preset(
+        &self,
+        name: &str,
+        config: Map<String, Value>,
+        description: Option<String>,
+    ) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let body = json!({ "name": name, "config": config, "description": description });
+                call(socket, Method::POST, "/api/server/presets", body.to_string().into()).await
+            }
+            Self::Offline(loaded) => {
+                let new = NewPreset { name: name.to_owned(), config, description };
+                offline::presets::save(loaded, new).await
+            }
+        }
+    }
+
+    /// `DELETE /api/server/presets/{name}`.
+    pub(super) async fn delete_preset(&self, name: &str) -> anyhow::Result<Value> {
+        match self {
+            Self::Control(socket) => {
+                let path = format!("/api/server/presets/{}", percent_encode(name));
+                call(socket, Method::DELETE, &path, Bytes::new()).await
+            }
+            Self::Offline(loaded) => offline::presets::remove(loaded, name).await,
+        }
+    }
+
     /// `GET /api/store/export`, streamed.
     pub(super) async fn export(&self, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
         match self {
@@ -112,7 +381,12 @@ impl<'c> Backend<'c> {
     }
 }
 
-async fn call(socket: &PathBuf, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One exchange with a running gateway: its answer, or its own sentence as the error.
+pub(super) async fn call(socket: &PathBuf, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
     let (status, body) = exchange::exchange(connect(socket).await?, method, path, body).await?;
     if !status.is_success() {
         return Err(refusal(status, &body));
@@ -146,19 +420,9 @@ fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
 }
 
 /// Everything but unreserved characters, as one path segment.
-fn percent_encode(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.extend(['%', hex(byte >> 4), hex(byte & 15)]);
-        }
-        encoded
-    })
-}
-
-fn hex(digit: u8) -> char {
-    char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase()
+pub(super) fn percent_encode(text: &str) -> String {
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &RESERVED).to_string()
 }
 
 #[cfg(unix)]

@@ -29,7 +29,28 @@ pub(super) async fn exchange<C>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    with_answer(connection, method, path, body, async |status, body| {
+    send(connection, request(method, path, body)?).await
+}
+
+/// A request to the other end, whatever its name.
+pub(super) fn request(method: Method, path: &str, body: Bytes) -> http::Result<Request<Full<Bytes>>> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::HOST, "localhost")
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
+}
+
+/// Sends `request` and returns status and whole body.
+pub(super) async fn send<C>(
+    connection: C,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, Bytes)>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    with_answer(connection, request, async |status, body| {
         let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| broken(&*error))?;
         Ok((status, body.to_bytes()))
     })
@@ -45,7 +66,8 @@ pub(super) async fn download<C>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    with_answer(connection, Method::GET, path, Bytes::new(), async |status, mut body: Incoming| {
+    let request = request(Method::GET, path, Bytes::new())?;
+    with_answer(connection, request, async |status, mut body: Incoming| {
         if !status.is_success() {
             let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| broken(&*error))?;
             return Ok((status, body.to_bytes()));
@@ -64,9 +86,7 @@ where
 /// Drives the connection and the exchange in this task, so that nothing outlives the call.
 async fn with_answer<C, T>(
     connection: C,
-    method: Method,
-    path: &str,
-    body: Bytes,
+    request: Request<Full<Bytes>>,
     read: impl AsyncFnOnce(StatusCode, Incoming) -> anyhow::Result<T>,
 ) -> anyhow::Result<T>
 where
@@ -74,12 +94,6 @@ where
 {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(connection)).await.map_err(|error| broken(&error))?;
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(http::header::HOST, "localhost")
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))?;
     let exchange = async move {
         let response = tokio::time::timeout(HEAD_TIMEOUT, sender.send_request(request))
             .await

@@ -14,8 +14,14 @@ pub(super) fn line(text: &str) -> io::Result<()> {
     write(&format!("{text}\n"))
 }
 
-/// Writes one message to standard error.
-#[expect(clippy::print_stderr, reason = "commands speak to the person who called them")]
+/// Writes `text` to standard error.
+pub(super) fn note(text: &str) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    err.write_all(text.as_bytes())?;
+    err.flush()
+}
+
+/// Writes one message to standard error. Where that cannot be written, nobody listens.
 pub fn complain(message: &str) {
-    eprintln!("antigravity-proxy: {message}");
+    drop(note(&format!("antigravity-proxy: {message}\n")));
 }

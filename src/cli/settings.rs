@@ -20,8 +20,11 @@ pub(super) async fn get(backend: &Backend<'_>, keys: &[String], as_json: bool) -
             Setting::unknown(key)
         );
     }
-    if let Some(settings) = answer["settings"].as_array_mut().filter(|_| !keys.is_empty()) {
-        settings.retain(|row| keys.iter().any(|key| row["key"] == **key));
+    if let Some(rows) = answer["rows"].as_array_mut().filter(|_| !keys.is_empty()) {
+        rows.retain(|row| keys.iter().any(|key| row["key"] == **key));
+    }
+    if let Some(settings) = answer["settings"].as_object_mut().filter(|_| !keys.is_empty()) {
+        settings.retain(|key, _| keys.contains(key));
     }
     if as_json {
         output::line(&serde_json::to_string_pretty(&answer)?)?;
@@ -61,7 +64,7 @@ pub(super) async fn set(
 }
 
 fn rows(answer: &Value) -> &[Value] {
-    answer["settings"].as_array().map(Vec::as_slice).unwrap_or_default()
+    answer["rows"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn text(value: &Value) -> String {

@@ -83,6 +83,7 @@ impl Answer {
         // The page of a proxy on the way says nothing to a client.
         let plain = Some(self.text).filter(|text| !text.trim_start().starts_with('<'));
         let message = self.error.message.or(plain).map(presentable).filter(|text| !text.is_empty());
+        let message = message.map(|text| prompt_too_long(&text).unwrap_or(text));
         Failure { class, status: Some(status), reset, message }
     }
 
@@ -121,9 +122,9 @@ impl Answer {
         let error = &self.error;
         let kind = if error.has_reason(&["MODEL_CAPACITY_EXHAUSTED", "CAPACITY_EXHAUSTED"]) {
             return FailureClass::Capacity;
-        } else if error.has_reason(&["RATE_LIMIT_EXCEEDED"]) {
+        } else if error.has_reason(&["RATE_LIMIT_EXCEEDED", "rateLimitExceeded", "userRateLimitExceeded"]) {
             LimitKind::Rate
-        } else if error.has_reason(&["QUOTA_EXHAUSTED"]) {
+        } else if error.has_reason(&["QUOTA_EXHAUSTED", "quotaExceeded", "dailyLimitExceeded"]) {
             LimitKind::Quota
         } else if self.mentions(&CAPACITY) {
             return FailureClass::Capacity;
@@ -171,7 +172,8 @@ impl Answer {
     }
 }
 
-fn is_google(url: &str) -> bool {
+/// Whether it is an https address of a google.com host, without credentials: what may be shown as a link.
+pub(crate) fn is_google(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| {
         url.scheme() == "https"
             && url.username().is_empty()
@@ -201,6 +203,22 @@ fn canonical_status(name: &str) -> Option<u16> {
         "DEADLINE_EXCEEDED" => 504,
         _ => return None,
     })
+}
+
+/// Gemini's refusal of a prompt beyond its window, in the words by which a client of the Messages API knows that it has
+/// to compact: `prompt is too long: N tokens > M maximum`. Where the upstream does not count, it is one too many.
+fn prompt_too_long(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let (_, rest) = lower.split_once("input token count")?;
+    let (counted, allowed) = rest.split_once("exceeds the maximum number of tokens allowed")?;
+    let number = |text: &str| -> Option<u64> {
+        let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse().ok()
+    };
+    let most = number(allowed)?;
+    let count = number(counted).unwrap_or(most.saturating_add(1));
+    Some(format!("prompt is too long: {count} tokens > {most} maximum"))
 }
 
 /// Bounded, and without access tokens, should the upstream ever quote one.

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,11 +19,14 @@ use super::classify::{classify, classify_stream_error};
 use super::failure::{Failure, FailureClass, TransportKind};
 use super::headers::{Headers, Unsendable};
 use super::http::{self, HttpError};
+use super::latency::Latency;
 use super::reset;
 use super::split_body::SplitBody;
 use crate::clock::Clock;
 use crate::config::UpstreamConfig;
 use crate::google::model::ModelId;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::label::UpstreamMethod;
 
 /// Most that is read of an error answer.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
@@ -77,6 +80,43 @@ impl Method {
             Self::CountTokens => "/v1internal:countTokens",
         }
     }
+
+    fn label(self) -> UpstreamMethod {
+        match self {
+            Self::Generate => UpstreamMethod::Generate,
+            Self::StreamGenerate => UpstreamMethod::StreamGenerate,
+            Self::CountTokens => UpstreamMethod::CountTokens,
+        }
+    }
+}
+
+/// What is asked about an account (spec `http-api.md` §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccountMethod {
+    /// Its models and quotas.
+    FetchModels,
+    /// Its project and subscription.
+    LoadCodeAssist,
+    /// A project for a new one.
+    OnboardUser,
+}
+
+impl AccountMethod {
+    fn path(self) -> &'static str {
+        match self {
+            Self::FetchModels => "/v1internal:fetchAvailableModels",
+            Self::LoadCodeAssist => "/v1internal:loadCodeAssist",
+            Self::OnboardUser => "/v1internal:onboardUser",
+        }
+    }
+
+    fn label(self) -> UpstreamMethod {
+        match self {
+            Self::FetchModels => UpstreamMethod::FetchModels,
+            Self::LoadCodeAssist => UpstreamMethod::LoadCodeAssist,
+            Self::OnboardUser => UpstreamMethod::OnboardUser,
+        }
+    }
 }
 
 /// One call of a model with one account. Not `Debug`: bodies are never printed.
@@ -96,6 +136,21 @@ pub struct UpstreamCall<'a> {
     pub session_id: &'a str,
 }
 
+/// The pause before each call, which may change at any time; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Pace(Arc<AtomicU64>);
+
+impl Pace {
+    /// From now on calls wait so long, to the millisecond, before they are sent; zero for not at all.
+    pub fn set(&self, pause: Duration) {
+        self.0.store(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// The upstream client. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -108,7 +163,12 @@ struct Shared {
     headers: Headers,
     header_timeout: Duration,
     idle_timeout: Duration,
+    pace: Pace,
     clock: Clock,
+    latency: Option<Latency>,
+    /// Answers in place of the network.
+    #[cfg(test)]
+    script: Option<scripted::Script>,
 }
 
 struct Lane {
@@ -123,6 +183,13 @@ struct Endpoint {
     count: Url,
 }
 
+/// Where a call goes, for the wire and for the metrics.
+struct To {
+    endpoint: usize,
+    method: UpstreamMethod,
+    url: Url,
+}
+
 /// One call in a lane's count.
 struct LaneUse(Arc<AtomicUsize>);
 
@@ -135,12 +202,20 @@ impl Drop for LaneUse {
 impl Client {
     /// Builds the client; opens no connection yet.
     pub fn new(config: &UpstreamConfig, clock: Clock) -> Result<Self, ClientError> {
+        let pace = Pace::default();
+        pace.set(config.pause());
+        Self::paced(config, pace, clock)
+    }
+
+    /// The same with a pause before each call that changes with `pace`.
+    pub fn paced(config: &UpstreamConfig, pace: Pace, clock: Clock) -> Result<Self, ClientError> {
         if config.endpoints.is_empty() {
             return Err(ClientError::NoEndpoints);
         }
         let endpoints = config.endpoints.iter().map(|base| Endpoint::new(base)).collect::<Result<_, _>>()?;
+        let trust = http::Trust::new(config)?;
         let lanes = (0..LANES)
-            .map(|_| Ok(Lane { http: http::client(config)?, calls: Arc::default() }))
+            .map(|_| Ok(Lane { http: http::trusting(config, &trust)?, calls: Arc::default() }))
             .collect::<Result<_, HttpError>>()?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -149,15 +224,37 @@ impl Client {
                 headers: Headers::new(config)?,
                 header_timeout: config.header_timeout,
                 idle_timeout: config.idle_timeout,
+                pace,
                 clock,
+                latency: None,
+                #[cfg(test)]
+                script: None,
             }),
         })
+    }
+
+    /// The same client; the latency of its calls is measured. To be called before it is cloned.
+    #[must_use]
+    pub fn measured(mut self, metrics: &Arc<Metrics>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            let hosts = shared.endpoints.iter().map(|one| one.stream.host_str().unwrap_or_default());
+            shared.latency = Some(Latency::new(metrics, hosts));
+        }
+        self
     }
 
     /// How many endpoints there are, at least one.
     #[must_use]
     pub fn endpoints(&self) -> usize {
         self.shared.endpoints.len()
+    }
+
+    /// Host and port of an endpoint, for those who tell of a call.
+    #[must_use]
+    pub fn address(&self, endpoint: usize) -> (&str, u16) {
+        let endpoint = &self.shared.endpoints[endpoint % self.shared.endpoints.len()];
+        let url = &endpoint.generate;
+        (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
     }
 
     /// Sends `call` and waits for the answer's headers. An answer other than 2xx becomes a classified failure.
@@ -167,40 +264,46 @@ impl Client {
             .headers
             .model(call.token, call.model, call.session_id, call.method == Method::StreamGenerate)
             .map_err(unsendable)?;
-        let url = shared.endpoints[call.endpoint % shared.endpoints.len()].url(call.method);
-        self.post(url, headers, call.body.clone()).await
+        let endpoint = call.endpoint % shared.endpoints.len();
+        let to =
+            To { endpoint, method: call.method.label(), url: shared.endpoints[endpoint].url(call.method) };
+        self.post(to, headers, call.body.clone()).await
     }
 
-    /// Posts `body` to `path` of an endpoint on behalf of an account and returns the whole answer.
+    /// Posts `body` to `method` of an endpoint on behalf of an account and returns the whole answer.
     pub(super) async fn account_call(
         &self,
         endpoint: usize,
-        path: &str,
+        method: AccountMethod,
         token: &SecretString,
         body: Vec<u8>,
     ) -> Result<Bytes, Failure> {
         let shared = &self.shared;
         let headers = shared.headers.account(token).map_err(unsendable)?;
-        let base = &shared.endpoints[endpoint % shared.endpoints.len()].base;
-        let url = Url::parse(&format!("{base}{path}")).map_err(|_| transport(TransportKind::Protocol))?;
+        let endpoint = endpoint % shared.endpoints.len();
+        let url = format!("{}{}", shared.endpoints[endpoint].base, method.path());
+        let url = Url::parse(&url).map_err(|_| transport(TransportKind::Protocol))?;
         timed(ACCOUNT_CALL_TIMEOUT, async {
-            let response = self.post(url, headers, [Bytes::from(body), Bytes::new()]).await?;
+            let to = To { endpoint, method: method.label(), url };
+            let response = self.post(to, headers, [Bytes::from(body), Bytes::new()]).await?;
             response.collect(ACCOUNT_ANSWER_LIMIT).await
         })
         .await?
     }
 
-    async fn post(
-        &self,
-        url: Url,
-        headers: HeaderMap,
-        body: [Bytes; 2],
-    ) -> Result<UpstreamResponse, Failure> {
+    async fn post(&self, to: To, headers: HeaderMap, body: [Bytes; 2]) -> Result<UpstreamResponse, Failure> {
         let shared = &self.shared;
+        let pause = shared.pace.pause();
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let (http, lane) = shared.lane();
-        let request = http.post(url).headers(headers).body(reqwest::Body::wrap(SplitBody::new(body)));
-        let response =
-            timed(shared.header_timeout, request.send()).await?.map_err(|error| transport_error(&error))?;
+        let sent = shared.clock.instant();
+        let response = timed(shared.header_timeout, shared.exchange(http, to.url, headers, body)).await??;
+        if let Some(latency) = &shared.latency {
+            let took = shared.clock.instant().saturating_duration_since(sent);
+            latency.observe(to.endpoint, to.method, took);
+        }
         let date_ms = reset::date_ms(response.headers()).unwrap_or_else(|| shared.clock.epoch_ms());
         let mut response = UpstreamResponse {
             date_ms,
@@ -232,6 +335,22 @@ impl Client {
 }
 
 impl Shared {
+    /// Posts and waits for the answer's headers.
+    async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        url: Url,
+        headers: HeaderMap,
+        body: [Bytes; 2],
+    ) -> Result<Response, Failure> {
+        #[cfg(test)]
+        if let Some(script) = &self.script {
+            return script(scripted::Posted { url, headers, body: body.concat() }).await.map_err(transport);
+        }
+        let request = http.post(url).headers(headers).body(reqwest::Body::wrap(SplitBody::new(body)));
+        request.send().await.map_err(|error| transport_error(&error))
+    }
+
     /// The first lane with room, else the least busy one: few calls share one warm connection.
     fn lane(&self) -> (&reqwest::Client, LaneUse) {
         let busy = |lane: &&Lane| lane.calls.load(Ordering::Relaxed);
@@ -286,6 +405,13 @@ pub struct UpstreamResponse {
 }
 
 impl UpstreamResponse {
+    /// Takes a silence of more than `limit` for a failure, where `upstream.idleTimeoutMs` is longer.
+    #[must_use]
+    pub fn silent_for(mut self, limit: Duration) -> Self {
+        self.idle_timeout = self.idle_timeout.min(limit);
+        self
+    }
+
     /// The next piece of the body, decompressed; `None` at its proper end. Silence longer than
     /// `upstream.idleTimeoutMs` is a failure. Cancel safe: a dropped call loses no bytes, and its waiting counts.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
@@ -375,5 +501,7 @@ fn cause_is_cut(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;

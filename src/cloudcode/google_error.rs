@@ -9,7 +9,7 @@ pub(super) struct GoogleError {
     /// Canonical status name such as `RESOURCE_EXHAUSTED`, or an OAuth error code such as `invalid_grant`.
     pub(super) status: Option<String>,
     pub(super) message: Option<String>,
-    /// `ErrorInfo.reason` of every detail.
+    /// `ErrorInfo.reason` of every detail, and the reasons of the older `errors[]`.
     pub(super) reasons: Vec<String>,
     /// `ErrorInfo.metadata.quotaResetDelay`.
     pub(super) quota_reset_delay: Option<String>,
@@ -39,9 +39,11 @@ impl GoogleError {
                     message: error.get("message").and_then(owned).map(unwrap_nested),
                     ..Self::default()
                 };
-                for detail in error.get("details").and_then(Value::as_array).into_iter().flatten() {
+                let list = |name| error.get(name).and_then(Value::as_array).into_iter().flatten();
+                for detail in list("details") {
                     parsed.read_detail(detail);
                 }
+                parsed.reasons.extend(list("errors").filter_map(|one| one.get("reason").and_then(owned)));
                 Some(parsed)
             }
             Value::String(code) => Some(Self {

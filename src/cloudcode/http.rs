@@ -3,13 +3,17 @@
 //! There is no total time-out, because answers are streams; callers bound the wait for headers and the silence
 //! between chunks. Redirects are not followed: a redirected request would carry the account's token elsewhere.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Certificate, NoProxy, Proxy, redirect};
+use reqwest::{NoProxy, Proxy, redirect};
+use rustls::ClientConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls_platform_verifier::Verifier;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::UpstreamConfig;
+use crate::config::roots::{self, RootsError};
 
 /// How long an unused connection is kept; below the 60–240 s after which middleboxes forget it silently.
 const POOL_IDLE: Duration = Duration::from_secs(55);
@@ -21,41 +25,60 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// A client that cannot be built; each text says which setting is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The file with extra trust roots cannot be read.
-    #[error("SSL_CERT_FILE: cannot read {}: {source}", path.display())]
-    ReadRoots {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file holds no usable certificate.
-    #[error("SSL_CERT_FILE: {} holds no PEM certificate that can be used", path.display())]
-    BadRoots {
-        /// The file.
-        path: PathBuf,
-    },
+    /// The file with extra trust roots cannot be used.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     /// A proxy setting is not a URL. Its value may hold a password and is not shown.
     #[error("{variable}: not a proxy URL such as http://host:3128")]
     BadProxy {
         /// `HTTP_PROXY` or `HTTPS_PROXY`.
         variable: &'static str,
     },
-    /// TLS or the connector could not be set up.
+    /// TLS could not be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The connector could not be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Build(#[source] reqwest::Error),
 }
 
+/// Whom clients trust: the system's authorities, and those of `SSL_CERT_FILE`. Clones share them; each copy of the system's
+/// takes about a hundred kilobytes, and milliseconds to read.
+#[derive(Clone, Debug)]
+pub struct Trust(ClientConfig);
+
+impl Trust {
+    /// Reads them.
+    pub fn new(config: &UpstreamConfig) -> Result<Self, HttpError> {
+        if CryptoProvider::get_default().is_none() {
+            // An error means that another thread was faster with the same provider.
+            let _ = aws_lc_rs::default_provider().install_default();
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let extra = config.extra_roots.as_deref().map(roots::with_extra).transpose()?.unwrap_or_default();
+        let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider))?;
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self(tls))
+    }
+}
+
 /// Builds one client with its own connection pool (spec `architecture-anchors.md` §4).
 ///
-/// Trust: the platform's verifier plus `extra_roots`. Proxies: only those of `config`; the environment is not read.
+/// Trust: the system's authorities, and those in `extra_roots`. Proxies: only those of `config`; the environment is not read.
 pub fn client(config: &UpstreamConfig) -> Result<reqwest::Client, HttpError> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // An error means that another thread was faster with the same provider.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    }
+    trusting(config, &Trust::new(config)?)
+}
+
+/// As [`client`], where there are several of the same trust.
+pub fn trusting(config: &UpstreamConfig, trust: &Trust) -> Result<reqwest::Client, HttpError> {
     let mut builder = reqwest::Client::builder()
         .no_proxy()
+        .tls_backend_preconfigured(trust.0.clone())
         .connect_timeout(config.connect_timeout)
         .tcp_nodelay(true)
         .tcp_keepalive(KEEPALIVE)
@@ -65,9 +88,6 @@ pub fn client(config: &UpstreamConfig) -> Result<reqwest::Client, HttpError> {
         .redirect(redirect::Policy::none())
         .referer(false)
         .gzip(true);
-    if let Some(path) = &config.extra_roots {
-        builder = builder.tls_certs_merge(extra_roots(path)?);
-    }
     let no_proxy = config.proxy.no_proxy.as_deref().and_then(NoProxy::from_string);
     if let Some(url) = &config.proxy.http {
         builder = builder.proxy(proxy("HTTP_PROXY", Proxy::http, url)?.no_proxy(no_proxy.clone()));
@@ -76,15 +96,6 @@ pub fn client(config: &UpstreamConfig) -> Result<reqwest::Client, HttpError> {
         builder = builder.proxy(proxy("HTTPS_PROXY", Proxy::https, url)?.no_proxy(no_proxy));
     }
     builder.build().map_err(HttpError::Build)
-}
-
-fn extra_roots(path: &std::path::Path) -> Result<Vec<Certificate>, HttpError> {
-    let pem =
-        std::fs::read(path).map_err(|source| HttpError::ReadRoots { path: path.to_path_buf(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(HttpError::BadRoots { path: path.to_path_buf() }),
-    }
 }
 
 fn proxy(
@@ -99,6 +110,7 @@ fn proxy(
 mod tests {
     use super::{HttpError, client};
     use crate::config::UpstreamConfig;
+    use crate::config::roots::RootsError;
 
     #[tokio::test]
     async fn settings_at_fault_are_named_and_secrets_are_not_shown() {
@@ -112,8 +124,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("roots.pem");
         let config = UpstreamConfig { extra_roots: Some(path.clone()), ..UpstreamConfig::default() };
-        assert!(matches!(client(&config), Err(HttpError::ReadRoots { .. })));
+        assert!(matches!(client(&config), Err(HttpError::Roots(RootsError::Read { .. }))));
         std::fs::write(&path, "no certificate").unwrap();
-        assert!(matches!(client(&config), Err(HttpError::BadRoots { .. })));
+        assert!(matches!(client(&config), Err(HttpError::Roots(RootsError::Empty { .. }))));
     }
 }

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{AccountMethod, Client};
 use super::failure::{Failure, FailureClass, TransportKind};
 use crate::google::model::{Family, ModelId};
 
@@ -43,7 +43,7 @@ pub async fn fetch(
     let body = project.map_or_else(|| json!({}), |id| json!({ "project": id })).to_string().into_bytes();
     let mut last = protocol();
     for endpoint in 0..client.endpoints() {
-        match client.account_call(endpoint, "/v1internal:fetchAvailableModels", token, body.clone()).await {
+        match client.account_call(endpoint, AccountMethod::FetchModels, token, body.clone()).await {
             Ok(answer) => match serde_json::from_slice::<Answer>(&answer) {
                 Ok(answer) => return Ok(answer.models.into_iter().filter_map(read).collect()),
                 Err(_) => last = protocol(),

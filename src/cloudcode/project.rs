@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{AccountMethod, Client};
 use super::failure::Failure;
 use super::identity::ClientMetadata;
 use super::models::{concerns_account, protocol};
@@ -72,8 +72,8 @@ impl Tier {
 ///
 /// `own_project` is the project the operator gave the account. `loadCodeAssist` is asked from the last endpoint
 /// backwards, `onboardUser` from the first forwards. Every call has a time-out, but onboarding polls for up to
-/// 50 s per endpoint: run this off a request's path. Only a failed `loadCodeAssist` is an error; failed onboarding
-/// leaves `own_project`, not managed.
+/// 50 s per endpoint: run this off a request's path. A failed `loadCodeAssist` is an error, and so is what concerns the
+/// account itself, such as a ban; any other failed onboarding leaves `own_project`, not managed.
 pub async fn discover(
     client: &Client,
     token: &SecretString,
@@ -81,20 +81,37 @@ pub async fn discover(
 ) -> Result<Project, Failure> {
     let metadata = ClientMetadata::new(own_project);
     let loaded = load(client, token, &metadata).await?;
-    let tier = tier(&loaded);
-    if let Some(id) = project_id(loaded.get("cloudaicompanionProject")) {
-        return Ok(Project { id: Some(id), managed: true, tier });
+    let found = known(&loaded, own_project);
+    if found.managed {
+        return Ok(found);
     }
-    let onboarded = onboard(client, token, &metadata, onboarding_tier(&loaded)).await;
+    let tier = found.tier;
+    let onboarded = onboard(client, token, &metadata, onboarding_tier(&loaded)).await?;
     let managed = onboarded.is_some();
     Ok(Project { id: onboarded.or_else(|| own_project.map(str::to_owned)), managed, tier })
+}
+
+/// What the upstream knows of the account's project and tier, without onboarding it: `loadCodeAssist` alone.
+pub async fn look(
+    client: &Client,
+    token: &SecretString,
+    own_project: Option<&str>,
+) -> Result<Project, Failure> {
+    let loaded = load(client, token, &ClientMetadata::new(own_project)).await?;
+    Ok(known(&loaded, own_project))
+}
+
+fn known(loaded: &Value, own_project: Option<&str>) -> Project {
+    let named = project_id(loaded.get("cloudaicompanionProject"));
+    let managed = named.is_some();
+    Project { id: named.or_else(|| own_project.map(str::to_owned)), managed, tier: tier(loaded) }
 }
 
 async fn load(client: &Client, token: &SecretString, metadata: &ClientMetadata) -> Result<Value, Failure> {
     let body = json!({ "metadata": metadata, "mode": 1 }).to_string().into_bytes();
     let mut last = protocol();
     for endpoint in (0..client.endpoints()).rev() {
-        match client.account_call(endpoint, "/v1internal:loadCodeAssist", token, body.clone()).await {
+        match client.account_call(endpoint, AccountMethod::LoadCodeAssist, token, body.clone()).await {
             Ok(answer) => match serde_json::from_slice::<Value>(&answer) {
                 Ok(answer) if answer.is_object() => return Ok(answer),
                 _ => last = protocol(),
@@ -112,17 +129,21 @@ async fn onboard(
     token: &SecretString,
     metadata: &ClientMetadata,
     tier_id: &str,
-) -> Option<String> {
+) -> Result<Option<String>, Failure> {
     let body = json!({ "tierId": tier_id, "metadata": metadata }).to_string().into_bytes();
     for endpoint in 0..client.endpoints() {
         for poll in 1..=POLLS_PER_ENDPOINT {
-            let call = client.account_call(endpoint, "/v1internal:onboardUser", token, body.clone()).await;
-            let Ok(answer) = call else { break };
+            let call = client.account_call(endpoint, AccountMethod::OnboardUser, token, body.clone()).await;
+            let answer = match call {
+                Ok(answer) => answer,
+                Err(failure) if concerns_account(&failure) => return Err(failure),
+                Err(_) => break,
+            };
             let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { break };
             if answer.get("done").and_then(Value::as_bool) == Some(true) {
                 let id = project_id(answer.pointer("/response/cloudaicompanionProject"));
                 if id.is_some() || metadata.duet_project.is_some() {
-                    return id;
+                    return Ok(id);
                 }
             }
             if poll < POLLS_PER_ENDPOINT {
@@ -130,7 +151,7 @@ async fn onboard(
             }
         }
     }
-    None
+    Ok(None)
 }
 
 fn project_id(value: Option<&Value>) -> Option<String> {

@@ -49,27 +49,24 @@ impl Reader<'_> {
         }
         let mut problem = Problem::new(setting.key, &origin, "");
         let allowed = setting.kind.allowed();
-        let strategy = matches!(setting.kind, Kind::Strategy);
-        problem.usage |= strategy;
-        problem.reason =
-            if strategy && raw.text().is_some_and(|name| name.trim().eq_ignore_ascii_case("sticky")) {
-                format!("the strategy \"sticky\" is not available yet in this version; allowed: {allowed}")
-            } else if setting.is_secret() {
-                format!("the value (not shown, it is secret) is not usable; allowed: {allowed}")
-            } else {
-                format!("{} is not usable; allowed: {allowed}", raw.shown())
-            };
+        problem.usage |= matches!(setting.kind, Kind::Strategy);
+        problem.reason = if setting.is_secret() {
+            format!("the value (not shown, it is secret) is not usable; allowed: {allowed}")
+        } else if matches!(setting.kind, Kind::Url(_) | Kind::BareUrl(_) | Kind::UrlList(_))
+            && raw.shown().contains(['@', '?'])
+        {
+            format!("the value (not shown, it may hold a password or key) is not usable; allowed: {allowed}")
+        } else {
+            format!("{} is not usable; allowed: {allowed}", raw.shown())
+        };
         self.problems.push(problem);
     }
 
     /// What is built in, as far as it is a plain value.
-    pub(super) fn defaults(&mut self) -> Layer {
+    pub(super) fn defaults() -> Layer {
         let mut layer = Layer::default();
         for setting in SETTINGS {
-            if let Some(kind) = normalise(setting.kind, Raw::Text(setting.default), self.cwd)
-                && !setting.default.is_empty()
-                && !setting.default.contains('<')
-            {
+            if let Some(kind) = setting.built_in() {
                 layer.values.push((setting, Origin::Default, kind));
             }
         }
@@ -224,7 +221,15 @@ impl Reader<'_> {
     }
 }
 
-fn is_group(key: &str) -> bool {
+impl Setting {
+    /// The built-in value, where it is a plain one.
+    pub(super) fn built_in(&self) -> Option<ValueKind> {
+        let plain = !self.default.is_empty() && !self.default.contains('<');
+        plain.then(|| normalise(self.kind, Raw::Text(self.default), Path::new("")))?
+    }
+}
+
+pub(super) fn is_group(key: &str) -> bool {
     SETTINGS.iter().any(|s| s.in_file && s.key.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')))
 }
 

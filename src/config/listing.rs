@@ -61,8 +61,9 @@ impl Loaded {
     }
 
     /// Values that follow from others or from the surroundings.
-    fn derived(&self, key: &str) -> Option<String> {
+    pub(super) fn derived(&self, key: &str) -> Option<String> {
         match key {
+            "claudeCli.configPath" => Some(self.config.claude.directory.as_ref()?.display().to_string()),
             "dataDir" => Some(self.config.store.data_dir.display().to_string()),
             "drainDelayMs" => Some(self.config.server.drain_delay.as_millis().to_string()),
             "upstream.userAgent" => Some(self.config.upstream.user_agent.clone()),

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use ::config::ValueKind;
 
-use super::Config;
 use super::layer::{Layer, Reader};
 use super::problem::{ConfigErrors, Origin, Problem};
 use super::settings::SETTINGS;
 use super::values::Values;
+use super::{CallbackMode, Config};
 
 /// Flags of the command line that are settings.
 #[derive(Clone, Debug, Default)]
@@ -104,11 +104,19 @@ pub(super) struct Layers {
 impl Layers {
     /// Stacks the layers, with `shared` in its place between them.
     pub(super) fn merge(&self, shared: &Layer) -> Result<Values, Problem> {
-        let mut origins = BTreeMap::new();
+        let layers: Vec<_> = self.below.iter().chain([shared]).chain(&self.above).collect();
+        let (mut origins, mut places) = (BTreeMap::new(), BTreeMap::new());
+        for (place, layer) in layers.iter().enumerate() {
+            for (setting, origin, _) in &layer.values {
+                origins.insert(setting.key, origin.clone());
+                places.insert(setting.key, place);
+            }
+        }
         let mut builder = ::config::Config::builder();
-        for layer in self.below.iter().chain([shared]).chain(&self.above) {
-            origins.extend(layer.values.iter().map(|(setting, origin, _)| (setting.key, origin.clone())));
-            builder = builder.add_source(layer.clone());
+        for (place, layer) in layers.into_iter().enumerate() {
+            // Tables would be mixed with those of earlier layers, so that nothing could be taken out of them.
+            let last = layer.values.iter().filter(|(setting, ..)| places.get(setting.key) == Some(&place));
+            builder = builder.add_source(Layer { values: last.cloned().collect() });
         }
         match builder.build() {
             Ok(root) => Ok(Values::new(root, origins)),
@@ -127,7 +135,7 @@ impl Config {
         let mut problems = Vec::new();
         let file = find_file(input, &mut problems);
         let mut reader = Reader { cwd: &input.cwd, problems: &mut problems };
-        let mut below = vec![reader.defaults()];
+        let mut below = vec![Reader::defaults()];
         below.extend(file.as_deref().map(|path| reader.file(path)));
         let above = vec![reader.environment(&input.env), reader.flags(&input.flags.list())];
         let mut layers = Layers { below, above, own: Self::default(), cwd: input.cwd.clone() };
@@ -143,6 +151,13 @@ impl Config {
         config.apply(&values);
         if input.variable("KUBERNETES_SERVICE_HOST").is_some() && !values.is_set("drainDelayMs") {
             config.server.drain_delay = Duration::from_secs(5);
+        }
+        if input.variable("KUBERNETES_SERVICE_HOST").is_some() && !values.is_set("oauth.callbackListener") {
+            // Nobody's browser runs in a pod.
+            config.oauth.callback_listener = CallbackMode::Off;
+        }
+        if !values.is_set("claudeCli.configPath") {
+            config.claude.directory = input.home.as_ref().map(|home| home.join(".claude"));
         }
         if !values.is_set("dataDir") {
             match confdir(input) {
@@ -174,6 +189,7 @@ impl Config {
 
     pub(super) fn apply(&mut self, values: &Values) {
         self.server.apply(values);
+        self.claude.apply(values);
         self.store.apply(values);
         self.upstream.apply(values);
         self.oauth.apply(values);
@@ -182,6 +198,7 @@ impl Config {
         self.models.apply(values);
         self.conversion.apply(values);
         self.telemetry.apply(values);
+        self.tracing.apply(values);
     }
 }
 
@@ -204,6 +221,23 @@ fn find_file(input: &LoadInput, problems: &mut Vec<Problem>) -> Option<PathBuf> 
     primary.into_iter().chain([input.cwd.join("config.json")]).find(|path| path.is_file())
 }
 
+/// The first of each pair must not exceed the other.
+static ORDERED: [[&str; 2]; 6] = [
+    ["retryBaseMs", "retryMaxMs"],
+    ["accountSelection.quota.criticalThreshold", "accountSelection.quota.lowThreshold"],
+    ["accountSelection.healthScore.minUsable", "accountSelection.healthScore.maxScore"],
+    ["accountSelection.healthScore.initial", "accountSelection.healthScore.maxScore"],
+    ["accountSelection.tokenBucket.initialTokens", "accountSelection.tokenBucket.maxTokens"],
+    ["tracing.batch.size", "tracing.batch.queue"],
+];
+/// Not all of them may be 0.
+static WEIGHTS: [&str; 4] = [
+    "accountSelection.weights.health",
+    "accountSelection.weights.tokens",
+    "accountSelection.weights.quota",
+    "accountSelection.weights.lru",
+];
+
 /// Checks across settings (spec `http-api.md` §3.3), on the merged result.
 pub(super) fn check_together(values: &Values, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
     let number = |key: &str| match values.get(key) {
@@ -212,13 +246,8 @@ pub(super) fn check_together(values: &Values, problems: &mut Vec<Problem>, warni
         Some(ValueKind::Float(number)) => Some(*number),
         _ => None,
     };
-    for (small, large) in [
-        ("retryBaseMs", "retryMaxMs"),
-        ("accountSelection.healthScore.minUsable", "accountSelection.healthScore.maxScore"),
-        ("accountSelection.healthScore.initial", "accountSelection.healthScore.maxScore"),
-        ("accountSelection.tokenBucket.initialTokens", "accountSelection.tokenBucket.maxTokens"),
-        ("accountSelection.quota.criticalThreshold", "accountSelection.quota.lowThreshold"),
-    ] {
+    for among in &ORDERED {
+        let [small, large] = *among;
         let (Some(low), Some(high)) = (number(small), number(large)) else { continue };
         if low > high {
             // The one that somebody set is at fault; of two, the smaller name's.
@@ -227,13 +256,22 @@ pub(super) fn check_together(values: &Values, problems: &mut Vec<Problem>, warni
                 "{small} is {low} and {large} is {high} ({other} from {}); {small} must not exceed {large}",
                 values.origin(other)
             );
-            problems.push(Problem::new(key, values.origin(key), reason));
+            problems.push(Problem { among, ..Problem::new(key, values.origin(key), reason) });
         }
     }
-    let weights = ["health", "tokens", "quota", "lru"].map(|name| format!("accountSelection.weights.{name}"));
-    if weights.iter().all(|key| number(key) == Some(0.0)) {
-        let origin = values.origin(&weights[0]);
-        problems.push(Problem::new("accountSelection.weights", origin, "at least one weight must not be 0"));
+    if WEIGHTS.iter().all(|key| number(key) == Some(0.0)) {
+        let origin = values.origin(WEIGHTS[0]);
+        let reason = "at least one weight must not be 0";
+        problems
+            .push(Problem { among: &WEIGHTS, ..Problem::new("accountSelection.weights", origin, reason) });
+    }
+    let (refresh, stale) = ("accountSelection.quota.refreshIntervalMs", "accountSelection.quota.staleMs");
+    if number(refresh) > number(stale) {
+        let key = if values.is_set(refresh) { refresh } else { stale };
+        warnings.push(format!(
+            "{key} ({}): quotas are fetched less often than they go stale, so thresholds do not always bind",
+            values.origin(key)
+        ));
     }
     if let Some(ValueKind::Array(tiers)) = values.get("capacityBackoffTiersMs") {
         let tiers: Vec<i64> = tiers.iter().filter_map(|tier| tier.clone().into_int().ok()).collect();
@@ -247,12 +285,9 @@ pub(super) fn check_together(values: &Values, problems: &mut Vec<Problem>, warni
 }
 
 fn warn(config: &Config, values: &Values, file: Option<&Path>, warnings: &mut Vec<String>) {
-    let host = config.server.host.trim_matches(['[', ']']);
-    let loopback =
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    if config.server.api_keys.is_empty() && !loopback {
+    if config.server.api_keys.is_empty() && !config.server.is_loopback() {
         warnings.push(format!(
-            "whoever reaches {}:{} can use the pool: no API key is set (API_KEY), and the address is not a loopback one (HOST)",
+            "whoever reaches {}:{} can use the pool unless client keys were made (`keys create`): no API key is set (API_KEY), and the address is not a loopback one (HOST)",
             config.server.host, config.server.port
         ));
     }
@@ -271,9 +306,10 @@ fn warn(config: &Config, values: &Values, file: Option<&Path>, warnings: &mut Ve
     }
     for setting in SETTINGS.iter().filter(|setting| setting.reserved && values.is_set(setting.key)) {
         warnings.push(format!(
-            "{} ({}): accepted, but without effect in this version",
+            "{} ({}): accepted, but without effect. {}",
             setting.key,
-            values.origin(setting.key)
+            values.origin(setting.key),
+            setting.meaning
         ));
     }
     if let Some(file) = file

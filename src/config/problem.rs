@@ -44,6 +44,8 @@ pub struct Problem {
     pub reason: String,
     /// Whether it is a mistake in how the program was called: a flag, or a strategy that does not exist.
     pub usage: bool,
+    /// All settings it is about, where they do not fit together.
+    pub(super) among: &'static [&'static str],
 }
 
 impl Problem {
@@ -53,7 +55,28 @@ impl Problem {
             origin: origin.clone(),
             reason: reason.into(),
             usage: matches!(origin, Origin::Flag(_)),
+            among: &[],
         }
+    }
+}
+
+impl Origin {
+    /// `default`, `file`, `store`, `env` or `flag`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::File(_) => "file",
+            Self::Store => "store",
+            Self::Env(_) | Self::EnvFile(..) => "env",
+            Self::Flag(_) => "flag",
+        }
+    }
+
+    /// Whether it lies above the shared store.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        matches!(self, Self::Env(_) | Self::EnvFile(..) | Self::Flag(_))
     }
 }
 

@@ -1,16 +1,14 @@
 //! The Redis or Valkey that several gateways share.
 
+mod url;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use url::{Host, Url};
 
 use super::values::Values;
-
-/// Redis's port.
-const PORT: u16 = 6379;
 
 /// How the shared store is reached.
 #[derive(Clone, Debug)]
@@ -21,8 +19,10 @@ pub struct RedisConfig {
     pub username: Option<String>,
     /// Its password.
     pub password: Option<SecretString>,
-    /// Database number.
+    /// Database number; a cluster has only 0.
     pub db: u16,
+    /// PEM file of authorities that a server's certificate may come from, besides the system's (`SSL_CERT_FILE`).
+    pub extra_roots: Option<PathBuf>,
     /// `redis.connectTimeoutMs`, default 1 s.
     pub connect_timeout: Duration,
     /// `redis.commandTimeoutMs`, default 500 ms: a call that takes longer has failed, and is repeated where that is safe.
@@ -30,9 +30,9 @@ pub struct RedisConfig {
 }
 
 /// Where Redis listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum RedisEndpoint {
-    /// A TCP port.
+    /// One server on a TCP port.
     Tcp {
         /// Name or address.
         host: String,
@@ -41,16 +41,65 @@ pub enum RedisEndpoint {
         /// Whether the connection is TLS (`rediss://`).
         tls: bool,
     },
-    /// A unix socket.
+    /// One server on a unix socket.
     Unix(PathBuf),
+    /// A cluster; the pool lives on the primary that owns its slot.
+    Cluster {
+        /// Nodes to ask first, at least one. Others become known from them.
+        nodes: Vec<RedisNode>,
+        /// Whether connections are TLS (`rediss+cluster://`).
+        tls: bool,
+    },
+    /// The primary that Sentinels watch.
+    Sentinel(SentinelEndpoint),
+}
+
+/// Sentinels, and what they watch.
+#[derive(Clone, Debug)]
+pub struct SentinelEndpoint {
+    /// Sentinels to ask, at least one.
+    pub sentinels: Vec<RedisNode>,
+    /// What they call the primary.
+    pub primary: String,
+    /// Whether connections, also those to the Sentinels, are TLS (`rediss+sentinel://`).
+    pub tls: bool,
+    /// ACL user of the Sentinels; without one, their `default`.
+    pub username: Option<String>,
+    /// Its password. Without one the Sentinels are asked without, and where they want one, with the servers' own.
+    pub password: Option<SecretString>,
+}
+
+/// A TCP port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RedisNode {
+    /// Name or address, IPv6 without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for RedisNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 impl fmt::Display for RedisEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
+        let (what, nodes) = match self {
+            Self::Tcp { host, port, .. } => return write!(f, "{host}:{port}"),
+            Self::Unix(path) => return write!(f, "{}", path.display()),
+            Self::Cluster { nodes, .. } => ("cluster", nodes),
+            Self::Sentinel(SentinelEndpoint { sentinels, primary, .. }) => {
+                write!(f, "primary {primary} of ")?;
+                ("Sentinels", sentinels)
+            }
+        };
+        write!(f, "{what} ")?;
+        for (at, node) in nodes.iter().enumerate() {
+            write!(f, "{}{node}", if at == 0 { "" } else { "," })?;
         }
+        Ok(())
     }
 }
 
@@ -63,71 +112,30 @@ impl RedisConfig {
             username: None,
             password: None,
             db: 0,
+            extra_roots: None,
             connect_timeout: Duration::from_secs(1),
             command_timeout: Duration::from_millis(500),
         }
     }
 
-    /// Reads `redis://[user:password@]host[:port][/db]`, `rediss://…` (TLS) or
-    /// `redis+unix:///path[?db=…&user=…&pass=…]`; user and password are percent-decoded.
+    /// Reads one of these, all with TLS as `rediss` but for the socket; user, password and names are
+    /// percent-decoded:
+    ///
+    /// ```text
+    /// redis://[user:password@]host[:port][/db]
+    /// redis+unix:///path[?db=…&user=…&pass=…]
+    /// redis+cluster://[user:password@]host[:port],…
+    /// redis+sentinel://[user:password@]host[:port],…/primary[/db][?sentinel_user=…&sentinel_pass=…]
+    /// ```
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let url = Url::parse(text).ok()?;
-        match url.scheme() {
-            "redis" | "rediss" => Self::from_network(&url),
-            "redis+unix" => Self::from_socket(&url),
-            _ => None,
-        }
-    }
-
-    fn from_network(url: &Url) -> Option<Self> {
-        let host = match url.host()? {
-            // The brackets belong to the URL.
-            Host::Ipv6(address) => address.to_string(),
-            host => host.to_string(),
-        };
-        // An unknown scheme's host may be any text for the URL standard.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
-        if host.is_empty() || !host.bytes().all(plain) {
-            return None;
-        }
-        let tls = url.scheme() == "rediss";
-        let endpoint = RedisEndpoint::Tcp { host, port: url.port().unwrap_or(PORT), tls };
-        let db = match url.path().trim_matches('/') {
-            "" => 0,
-            number => number.parse().ok()?,
-        };
-        let part =
-            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(String::from);
-        let username = part(url.username())?;
-        let password = url.password().map_or(Some(None), |text| part(text).map(Some))?;
-        Some(Self {
-            username: Some(username).filter(|name| !name.is_empty()),
-            password: password.filter(|text| !text.is_empty()).map(SecretString::from),
-            db,
-            ..Self::new(endpoint)
-        })
-        .filter(|_| url.query().is_none() && url.fragment().is_none())
-    }
-
-    fn from_socket(url: &Url) -> Option<Self> {
-        let path = percent_encoding::percent_decode_str(url.path()).decode_utf8().ok()?;
-        let mut config = Self::new(RedisEndpoint::Unix(PathBuf::from(path.as_ref())));
-        for (name, value) in url.query_pairs() {
-            match name.as_ref() {
-                "db" => config.db = value.parse().ok()?,
-                "user" => config.username = Some(value.into_owned()),
-                "pass" => config.password = Some(SecretString::from(value.into_owned())),
-                _ => return None,
-            }
-        }
-        (path.len() > 1 && url.host().is_none()).then_some(config)
+        url::parse(text)
     }
 
     /// `host:port`, as `REDIS_ADDR` has it.
     pub(super) fn parse_address(text: &str) -> Option<Self> {
         // The same grammar as inside a URL, and nothing around it.
-        let plain = !text.contains(['/', '@', '?', '#']);
+        let plain = !text.contains(['/', '@', '?', '#', ',']);
         Self::parse(&format!("redis://{text}")).filter(|_| plain)
     }
 
@@ -142,6 +150,7 @@ impl RedisConfig {
         if config.db == 0 {
             values.number("redisDB", &mut config.db);
         }
+        config.extra_roots = values.text("upstream.extraRoots").map(PathBuf::from);
         values.millis("redis.connectTimeoutMs", &mut config.connect_timeout);
         values.millis("redis.commandTimeoutMs", &mut config.command_timeout);
         Some(config)
@@ -149,57 +158,4 @@ impl RedisConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret as _;
-
-    use super::*;
-
-    #[test]
-    fn addresses_in_all_their_forms() {
-        let tcp = |host: &str, port, tls| RedisEndpoint::Tcp { host: host.into(), port, tls };
-        for (text, endpoint, db) in [
-            ("redis://cache", tcp("cache", 6379, false), 0),
-            ("redis://10.0.0.1:7000/3", tcp("10.0.0.1", 7000, false), 3),
-            ("rediss://cache.example.com:6380/", tcp("cache.example.com", 6380, true), 0),
-            ("redis://[::1]:7", tcp("::1", 7, false), 0),
-            ("redis+unix:///run/redis.sock?db=2", RedisEndpoint::Unix("/run/redis.sock".into()), 2),
-        ] {
-            let config = RedisConfig::parse(text).unwrap_or_else(|| panic!("{text}"));
-            assert_eq!((config.endpoint, config.db), (endpoint, db), "{text}");
-            assert!(config.password.is_none() && config.username.is_none());
-        }
-        for wrong in [
-            "redis://",
-            "redis://a/x",
-            "redis://a/70000",
-            "redis://a,b",
-            "http://a",
-            "redis+cluster://a",
-            "redis+unix://a/b",
-            "redis+unix:///a?x=1",
-            "redis://a?protocol=2",
-            "cache:6379",
-        ] {
-            assert!(RedisConfig::parse(wrong).is_none(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_decoded() {
-        let config = RedisConfig::parse("redis://gate%40way:p%2Fw%20d@cache").unwrap();
-        assert_eq!(config.username.as_deref(), Some("gate@way"));
-        assert_eq!(config.password.unwrap().expose_secret(), "p/w d");
-        let config = RedisConfig::parse("redis://:secret@cache").unwrap();
-        assert!(config.username.is_none());
-        assert_eq!(config.password.unwrap().expose_secret(), "secret");
-    }
-
-    #[test]
-    fn an_address_is_host_and_port() {
-        assert!(RedisConfig::parse_address("cache:6379").is_some());
-        assert!(RedisConfig::parse_address("cache").is_some());
-        for wrong in ["", ":6379", "a:b", "a/1", "redis://a", "u@a"] {
-            assert!(RedisConfig::parse_address(wrong).is_none(), "{wrong}");
-        }
-    }
-}
+mod tests;

@@ -20,7 +20,8 @@ them, a gateway keeps the last usable ones, says so in its log and sets the metr
 
 The file is `CONFIG_FILE`, else `~/.config/antigravity-proxy/config.json`, else `./config.json`: JSON, dots
 in the names below are nested objects, names that start with `_` are comments. `<confdir>` is
-`~/.config/antigravity-proxy`.
+`~/.config/antigravity-proxy`, `<home>` the home directory of the user that runs the gateway. A setting that is an
+object (`modelMapping`, …) is taken from the last source that has it, as a whole.
 
 An empty environment variable counts as not set. Each secret is also read from a file named by
 `NAME_FILE`, for example `API_KEY_FILE=/run/secrets/api-key`; setting both is an error.
@@ -44,7 +45,7 @@ pub fn reference() -> String {
         }
     }
     page.push_str(
-        "\n## Accepted without effect\n\nThese are checked, so that existing files load, and warned about; nothing depends on them in this version.\n\n\
+        "\n## Accepted without effect\n\nThese are checked, so that existing files load, and warned about; nothing depends on them, for the reason given. The shared store does not take them.\n\n\
          | Setting | Environment, flag | Default | Shared | Allowed | Meaning |\n|---|---|---|---|---|---|\n",
     );
     for setting in SETTINGS.iter().filter(|s| s.reserved) {

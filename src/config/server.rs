@@ -1,9 +1,10 @@
 //! Listener, access, limits and shutdown.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::values::Values;
@@ -19,14 +20,19 @@ pub struct ServerConfig {
     pub metrics_addr: Option<SocketAddr>,
     /// Whether `METRICS_ADDR` was set by the operator: then a taken address is an error, else a warning.
     pub metrics_addr_explicit: bool,
-    /// `apiKey` / `API_KEY` (comma-separated); empty means `/v1` is open.
+    /// `apiKey` / `API_KEY` (comma-separated); without any `/v1` is open until the store has client
+    /// keys.
     pub api_keys: Vec<SecretString>,
-    /// `webuiPassword` / `WEBUI_PASSWORD`.
+    /// `webuiPassword` / `WEBUI_PASSWORD`; without one the store may have its hash.
     pub webui_password: Option<SecretString>,
     /// `allowInsecureConsole` / `ALLOW_INSECURE_CONSOLE`.
     pub allow_insecure_console: bool,
     /// `allowedHosts` / `ALLOWED_HOSTS`: names accepted in `Host` when there is no password.
     pub allowed_hosts: Vec<String>,
+    /// `trustedProxies` / `TRUSTED_PROXIES`: whose word on a client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `cors.allowedOrigins`: origins whose pages may call the console's API.
+    pub cors_origins: Vec<String>,
     /// `publicDir` / `PUBLIC_DIR`: serve the console's files from disk.
     pub public_dir: Option<PathBuf>,
     /// `publicBaseUrl` / `PUBLIC_BASE_URL`.
@@ -54,6 +60,8 @@ impl Default for ServerConfig {
             webui_password: None,
             allow_insecure_console: false,
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
             public_dir: None,
             public_base_url: None,
             request_body_limit: 50 * 1024 * 1024,
@@ -66,6 +74,13 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// Whether nobody but this machine reaches the listener.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     pub(super) fn apply(&mut self, values: &Values) {
         values.string("host", &mut self.host);
         values.number("port", &mut self.port);
@@ -75,6 +90,8 @@ impl ServerConfig {
         values.secret("webuiPassword", &mut self.webui_password);
         values.flag("allowInsecureConsole", &mut self.allow_insecure_console);
         values.list("allowedHosts", &mut self.allowed_hosts);
+        values.networks("trustedProxies", &mut self.trusted_proxies);
+        values.list("cors.allowedOrigins", &mut self.cors_origins);
         values.path("publicDir", &mut self.public_dir);
         values.optional("publicBaseUrl", &mut self.public_base_url);
         values.number("requestBodyLimit", &mut self.request_body_limit);

@@ -23,7 +23,7 @@ pub struct Setting {
     pub in_file: bool,
     /// Its name among the settings the selection scripts read.
     pub script: Option<&'static str>,
-    /// Accepted and checked, but without effect in this version.
+    /// Accepted and checked, but without effect; `meaning` says why.
     pub reserved: bool,
     /// Whether the shared store may hold it, and when a value from there takes effect.
     pub sharing: Sharing,
@@ -129,7 +129,12 @@ impl Setting {
     pub fn is_secret(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Secret | Kind::SecretList | Kind::KeyRing | Kind::SecretUrl(_) | Kind::RedisUrl
+            Kind::Secret
+                | Kind::SecretList
+                | Kind::SecretHeaders
+                | Kind::KeyRing
+                | Kind::SecretUrl(_)
+                | Kind::RedisUrl
         )
     }
 }
@@ -153,7 +158,7 @@ pub enum Section {
     Models,
     /// Conversion between the two APIs.
     Conversion,
-    /// Logs and metrics.
+    /// Logs, metrics and traces.
     Telemetry,
 }
 
@@ -168,8 +173,14 @@ impl Section {
         (Self::Selection, "Account selection"),
         (Self::Models, "Models"),
         (Self::Conversion, "Conversion"),
-        (Self::Telemetry, "Logs and metrics"),
+        (Self::Telemetry, "Logs, metrics and traces"),
     ];
+
+    /// Its heading.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        Self::ALL.into_iter().find(|(section, _)| *section == self).map_or("", |(_, title)| title)
+    }
 }
 
 /// Type and range of a setting.
@@ -207,6 +218,8 @@ pub enum Kind {
     Address,
     /// An absolute URL with one of these schemes.
     Url(&'static [&'static str]),
+    /// Such a URL without a query, in which people put keys.
+    BareUrl(&'static [&'static str]),
     /// Several such URLs, at least one.
     UrlList(&'static [&'static str]),
     /// A URL that may hold credentials.
@@ -217,6 +230,10 @@ pub enum Kind {
     RedisAddress,
     /// A list of texts; comma-separated as text.
     List,
+    /// Networks and single addresses.
+    Networks,
+    /// Origins of web pages.
+    Origins,
     /// A text that is never shown.
     Secret,
     /// Several such texts.
@@ -229,10 +246,16 @@ pub enum Kind {
     File,
     /// `{"<model>": {"mapping"?: str, "hidden"?: bool, "pinned"?: bool}}`.
     ModelMapping,
+    /// Variables of Claude Code ([`VARIABLES`](super::claude::VARIABLES)) with texts; none of them a key.
+    ClaudeProfile,
     /// `{"<pattern>": ["<pattern>", …]}`.
     Aliases,
     /// `{"<text>": "<text>"}`.
     TextMap,
+    /// `key=value,key=value` with both percent-encoded.
+    Pairs,
+    /// The same, for headers that are never shown.
+    SecretHeaders,
 }
 
 impl Kind {
@@ -256,20 +279,23 @@ impl Kind {
             Self::Header => "a text of visible ASCII characters and spaces".into(),
             Self::Name => "1 to 64 letters, digits, dots, hyphens and underscores".into(),
             Self::Choice(words) => words.join(" or "),
-            Self::Strategy => "hybrid or round-robin".into(),
+            Self::Strategy => "hybrid, round-robin or sticky".into(),
             Self::LogFilter => "error, warn, info, debug, trace, or a tracing filter such as \
                                 \"info,antigravity_proxy::dispatch=debug\""
                 .into(),
             Self::Address => {
                 "an IP address with a port, such as 127.0.0.1:9464, or empty to switch it off".into()
             }
-            Self::RedisUrl => "redis://, rediss:// (TLS) or redis+unix:// and one address, such as \
-                 redis://user:password@host:6379/0 (cluster and Sentinel addresses are not supported)"
+            Self::RedisUrl => "redis://user:password@host:6379/0, redis+unix:///path, redis+cluster://host:7000,host:7001 \
+                 or redis+sentinel://host:26379,host:26379/primary-name, each with rediss instead of redis for TLS (but for the socket)"
                 .into(),
             Self::RedisAddress => "host:port".into(),
             Self::Url(schemes) | Self::SecretUrl(schemes) => format!("an absolute {} URL", schemes.join("/")),
+            Self::BareUrl(schemes) => format!("an absolute {} URL without a query", schemes.join("/")),
             Self::UrlList(schemes) => format!("at least one absolute {} URL", schemes.join("/")),
             Self::List => "a list of texts (comma-separated in the environment)".into(),
+            Self::Networks => "IP addresses and networks such as 10.0.0.0/8 (comma-separated in the environment)".into(),
+            Self::Origins => "origins such as https://app.example or http://localhost:5173, never `*`".into(),
             Self::Secret => "a text that is not empty".into(),
             Self::SecretList => "one or more texts (comma-separated)".into(),
             Self::KeyRing => "base64 of exactly 32 bytes, several separated by commas, newest first".into(),
@@ -279,8 +305,17 @@ impl Kind {
                 "an object of model ids, each {\"mapping\": \"<model id>\", \"hidden\": bool, \"pinned\": bool}"
                     .into()
             }
+            Self::ClaudeProfile => format!(
+                "an object of texts named {}; a key is never kept, {} stands for it",
+                super::claude::VARIABLES.join(", "),
+                super::claude::KEY_PLACEHOLDER
+            ),
             Self::Aliases => "an object of patterns, each with a list of candidate patterns".into(),
             Self::TextMap => "an object of texts".into(),
+            Self::Pairs => "key=value pairs, separated by commas, keys and values percent-encoded".into(),
+            Self::SecretHeaders => {
+                "name=value pairs of HTTP headers, separated by commas, values percent-encoded".into()
+            }
         }
     }
 }

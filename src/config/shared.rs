@@ -29,9 +29,7 @@ impl From<Config> for Loaded {
     /// Settings that were made by a program: no file, no environment; the shared store lies above them.
     fn from(config: Config) -> Self {
         let cwd = PathBuf::from(".");
-        let mut problems = Vec::new();
-        let defaults = Reader { cwd: &cwd, problems: &mut problems }.defaults();
-        let layers = Layers { below: vec![defaults], above: Vec::new(), own: config.clone(), cwd };
+        let layers = Layers { below: vec![Reader::defaults()], above: Vec::new(), own: config.clone(), cwd };
         let values = layers.merge(&Layer::default()).unwrap_or_default();
         let origins = values.origins.clone();
         Self { config, origins, warnings: Vec::new(), file: None, values, layers: Arc::new(layers) }
@@ -83,6 +81,10 @@ impl Setting {
     ///
     /// The setting is never shared, or the value is not allowed.
     pub fn stored(&'static self, value: &Json) -> Result<String, Problem> {
+        if self.reserved {
+            let reason = format!("has no effect. {}", self.meaning);
+            return Err(Problem::new(self.key, &Origin::Store, reason));
+        }
         if self.sharing == Sharing::Local {
             let elsewhere = match (self.in_file, self.env) {
                 (true, []) => "the file".to_owned(),
@@ -116,7 +118,8 @@ impl Setting {
     /// allowed stays a text, so that whoever checks it can say what is.
     #[must_use]
     pub fn written(&self, text: &str) -> Json {
-        let objects = matches!(self.kind, Kind::ModelMapping | Kind::Aliases | Kind::TextMap);
+        let objects =
+            matches!(self.kind, Kind::ModelMapping | Kind::ClaudeProfile | Kind::Aliases | Kind::TextMap);
         let value = if objects {
             serde_json::from_str(text).ok()
         } else {

@@ -30,6 +30,13 @@ pub struct UpstreamConfig {
     pub header_timeout: Duration,
     /// `upstream.idleTimeoutMs`: longest silence inside an answer, default 120 s.
     pub idle_timeout: Duration,
+    /// `requestTimeoutMs`: longest time for a whole answer that is not streamed, longest silence in one that is, default
+    /// 300 s.
+    pub answer_timeout: Duration,
+    /// `requestThrottlingEnabled`, default off: whether there is a pause before each call.
+    pub throttled: bool,
+    /// `requestDelayMs`, default 200 ms: that pause.
+    pub request_delay: Duration,
     /// `HTTPS_PROXY`/`HTTP_PROXY`/`ALL_PROXY` and `NO_PROXY`, read by the loader.
     pub proxy: ProxyConfig,
     /// `SSL_CERT_FILE`: extra trust roots (PEM).
@@ -63,6 +70,9 @@ impl Default for UpstreamConfig {
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_mins(2),
             idle_timeout: Duration::from_mins(2),
+            answer_timeout: Duration::from_mins(5),
+            throttled: false,
+            request_delay: Duration::from_millis(200),
             proxy: ProxyConfig::default(),
             extra_roots: None,
         }
@@ -70,6 +80,12 @@ impl Default for UpstreamConfig {
 }
 
 impl UpstreamConfig {
+    /// The pause before each call; zero for none.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        if self.throttled { self.request_delay } else { Duration::ZERO }
+    }
+
     pub(super) fn apply(&mut self, values: &Values) {
         values.list("upstream.endpoints", &mut self.endpoints);
         values.string("upstream.systemPreamble", &mut self.system_preamble);
@@ -84,6 +100,9 @@ impl UpstreamConfig {
         values.millis("upstream.connectTimeoutMs", &mut self.connect_timeout);
         values.millis("upstream.headerTimeoutMs", &mut self.header_timeout);
         values.millis("upstream.idleTimeoutMs", &mut self.idle_timeout);
+        values.millis("requestTimeoutMs", &mut self.answer_timeout);
+        values.flag("requestThrottlingEnabled", &mut self.throttled);
+        values.millis("requestDelayMs", &mut self.request_delay);
         values.secret("upstream.proxy.http", &mut self.proxy.http);
         values.secret("upstream.proxy.https", &mut self.proxy.https);
         values.optional("upstream.proxy.exceptions", &mut self.proxy.no_proxy);

@@ -1,14 +1,17 @@
 //! Checks one raw value against its [`Kind`] and brings it into its one normal form.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use ::config::{Map, Value, ValueKind};
 use base64::Engine as _;
+use ipnet::IpNet;
 use serde_json::Value as Json;
 
+use super::claude;
 use super::redis::RedisConfig;
 use super::setting::Kind;
+use super::traces;
 
 /// A value as its source gave it.
 #[derive(Clone, Copy)]
@@ -109,6 +112,7 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
                 match word.as_str() {
                     "hybrid" => "hybrid",
                     "round-robin" | "roundrobin" => "round-robin",
+                    "sticky" => "sticky",
                     _ => return None,
                 }
                 .into(),
@@ -128,6 +132,10 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
             ValueKind::String(usable.then(|| address.to_owned())?)
         }
         Kind::Url(schemes) => ValueKind::String(url(&raw.text()?, schemes, false)?),
+        Kind::BareUrl(schemes) => {
+            let url = url(&raw.text()?, schemes, false)?;
+            ValueKind::String((!url.contains(['?', '#'])).then_some(url)?)
+        }
         Kind::SecretUrl(schemes) => ValueKind::String(url(&raw.text()?, schemes, true)?),
         Kind::RedisUrl => {
             let text = raw.text()?.trim().to_owned();
@@ -142,6 +150,14 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
             list(urls.filter(|urls| !urls.is_empty())?)
         }
         Kind::List => list(raw.items()?),
+        Kind::Networks => {
+            let networks: Option<Vec<_>> = raw.items()?.iter().map(|item| network(item)).collect();
+            list(networks?.iter().map(ToString::to_string).collect())
+        }
+        Kind::Origins => {
+            let origins: Option<Vec<_>> = raw.items()?.iter().map(|item| origin(item)).collect();
+            list(origins?)
+        }
         Kind::Secret => ValueKind::String(raw.text().filter(|text| !text.trim().is_empty())?),
         Kind::SecretList => {
             list(raw.items().filter(|items| !items.is_empty() && items.iter().all(|item| !item.is_empty()))?)
@@ -155,8 +171,11 @@ pub(super) fn normalise(kind: Kind, raw: Raw<'_>, cwd: &Path) -> Option<ValueKin
             ValueKind::String(std::fs::File::open(&path).is_ok().then_some(path)?)
         }
         Kind::ModelMapping => model_mapping(raw)?,
+        Kind::ClaudeProfile => claude_profile(raw)?,
         Kind::Aliases => aliases(raw)?,
         Kind::TextMap => text_map(raw)?,
+        Kind::Pairs => ValueKind::String(raw.text().filter(|text| traces::pairs(text).is_some())?),
+        Kind::SecretHeaders => ValueKind::String(raw.text().filter(|text| traces::headers(text).is_some())?),
     })
 }
 
@@ -230,37 +249,66 @@ fn url(text: &str, schemes: &[&str], credentials: bool) -> Option<String> {
     (usable && parsed).then(|| text.trim_end_matches('/').to_owned())
 }
 
+/// A network such as `10.0.0.0/8`, or a single address.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    Some(network.trunc())
+}
+
+/// Scheme, host and port as a browser writes them in `Origin`.
+fn origin(text: &str) -> Option<String> {
+    let parsed = ::url::Url::parse(text).ok()?;
+    let whole =
+        matches!(parsed.scheme(), "http" | "https") && parsed.path() == "/" && parsed.query().is_none();
+    let bare = parsed.fragment().is_none() && parsed.username().is_empty() && parsed.password().is_none();
+    (whole && bare).then(|| parsed.origin().ascii_serialization())
+}
+
 fn path(text: &str, cwd: &Path) -> Option<String> {
     (!text.is_empty()).then(|| cwd.join(text).to_str().map(str::to_owned))?
 }
 
-/// `{id: {mapping, hidden, pinned}}` reduced to `{id: mapping}`; a bare text as value is the mapping.
+/// `{id: {mapping, hidden, pinned}}`, each member only where it says something; a bare text as value is the mapping.
 fn model_mapping(raw: Raw<'_>) -> Option<ValueKind> {
-    let mut mapping = Map::new();
+    let mut models = Map::new();
     for (model, entry) in object(raw)? {
+        let mut kept = Map::new();
         match entry {
-            Json::String(target) => {
-                mapping.insert(model, Value::from(target));
-            }
+            Json::String(target) => _ = kept.insert("mapping".to_owned(), Value::from(target)),
             Json::Object(entry) => {
-                for (key, value) in &entry {
+                for (key, value) in entry {
                     match (key.as_str(), value) {
-                        ("mapping", Json::String(_) | Json::Null)
-                        | ("hidden" | "pinned", Json::Bool(_) | Json::Null) => {}
+                        // The reference's older name for something that was never used.
+                        ("alias", _) | ("mapping" | "hidden" | "pinned", Json::Null) => {}
+                        ("mapping", Json::String(target)) if target.is_empty() => {}
+                        ("mapping", Json::String(target)) => _ = kept.insert(key, Value::from(target)),
+                        ("hidden" | "pinned", Json::Bool(flag)) => _ = kept.insert(key, Value::from(flag)),
                         (comment, _) if comment.starts_with('_') => {}
                         _ => return None,
                     }
                 }
-                if let Some(Json::String(target)) = entry.get("mapping")
-                    && !target.is_empty()
-                {
-                    mapping.insert(model, Value::from(target.clone()));
-                }
             }
             _ => return None,
         }
+        if !kept.is_empty() {
+            models.insert(model, Value::new(None, ValueKind::Table(kept)));
+        }
     }
-    Some(ValueKind::Table(mapping))
+    Some(ValueKind::Table(models))
+}
+
+/// Known variables only, and no key: what the store holds is not sealed.
+fn claude_profile(raw: Raw<'_>) -> Option<ValueKind> {
+    let mut variables = Map::new();
+    for (name, value) in object(raw)? {
+        let text = value.as_str()?;
+        let usable = claude::VARIABLES.contains(&name.as_str()) && claude::is_value(text);
+        if !usable || (name == claude::KEY_VARIABLE && !claude::is_no_key(text)) {
+            return None;
+        }
+        variables.insert(name, Value::from(text.to_owned()));
+    }
+    Some(ValueKind::Table(variables))
 }
 
 fn aliases(raw: Raw<'_>) -> Option<ValueKind> {
@@ -346,11 +394,49 @@ mod tests {
         for wrong in ["a.example", "ftp://a.example", "https://", "https://user:pw@a.example", "http://a b"] {
             assert_eq!(text(Kind::Url(http), wrong), None, "{wrong}");
         }
+        assert_eq!(text(Kind::BareUrl(http), "https://a.example/v1"), Some("https://a.example/v1".into()));
+        for wrong in
+            ["https://a.example/v1?api-key=x", "https://a.example#x", "https://user:pw@a.example", "a"]
+        {
+            assert_eq!(text(Kind::BareUrl(http), wrong), None, "{wrong}");
+        }
         assert!(text(Kind::SecretUrl(http), "http://user:pw@proxy:3128").is_some());
         assert!(text(Kind::RedisUrl, "redis://:secret@cache:6379/1").is_some());
-        assert_eq!(text(Kind::RedisUrl, "redis+cluster://a:1,b:2"), None);
+        assert!(text(Kind::RedisUrl, "redis+cluster://a:1,b:2").is_some());
+        assert_eq!(text(Kind::RedisUrl, "redis+sentinel://a:1,b:2"), None);
         assert_eq!(text(Kind::RedisAddress, "redis://cache"), None);
         assert_eq!(text(Kind::UrlList(http), " , "), None);
+    }
+
+    #[test]
+    fn networks_and_origins_have_one_form() {
+        let one = |kind, raw: &str| match text(kind, raw) {
+            Some(ValueKind::Array(items)) => {
+                items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            }
+            _ => "refused".to_owned(),
+        };
+        for (raw, network) in [
+            ("10.1.2.3/8, 192.0.2.1", "10.0.0.0/8 192.0.2.1/32"),
+            ("2001:db8::1", "2001:db8::1/128"),
+            ("", ""),
+            ("10.0.0.0/33", "refused"),
+            ("proxy.test", "refused"),
+        ] {
+            assert_eq!(one(Kind::Networks, raw), network, "{raw}");
+        }
+        for (raw, origin) in [
+            ("https://App.Example/, http://a:8080", "https://app.example http://a:8080"),
+            ("https://a:443", "https://a"),
+            ("*", "refused"),
+            ("null", "refused"),
+            ("a.example", "refused"),
+            ("https://a/b", "refused"),
+            ("https://user@a", "refused"),
+            ("ftp://a", "refused"),
+        ] {
+            assert_eq!(one(Kind::Origins, raw), origin, "{raw}");
+        }
     }
 
     #[test]
@@ -372,16 +458,41 @@ mod tests {
     }
 
     #[test]
-    fn model_mappings_keep_only_what_maps() {
+    fn model_mappings_keep_what_says_something() {
         let raw = serde_json::json!({
-            "a": {"mapping": "b", "hidden": true, "_note": 1}, "c": {"pinned": true}, "d": "e", "_": 0
+            "a": {"mapping": "b", "hidden": true, "_note": 1}, "c": {"pinned": true, "alias": "x"}, "d": "e", "_": 0,
+            "f": {"mapping": "", "hidden": null}, "g": {}
         });
-        let Some(ValueKind::Table(map)) = json(Kind::ModelMapping, &raw) else { panic!("refused") };
-        assert_eq!(map.keys().collect::<Vec<_>>(), ["a", "d"]);
-        for wrong in
-            [serde_json::json!({"a": {"maping": "b"}}), serde_json::json!({"a": 1}), serde_json::json!([])]
-        {
+        let kept = json(Kind::ModelMapping, &raw).map(|kind| crate::config::values::json(&kind));
+        let expected = serde_json::json!({
+            "a": {"mapping": "b", "hidden": true}, "c": {"pinned": true}, "d": {"mapping": "e"}
+        });
+        assert_eq!(kept, Some(expected));
+        for wrong in [
+            serde_json::json!({"a": {"maping": "b"}}),
+            serde_json::json!({"a": {"hidden": "yes"}}),
+            serde_json::json!({"a": {"mapping": 3}}),
+            serde_json::json!({"a": 1}),
+            serde_json::json!([]),
+        ] {
             assert_eq!(json(Kind::ModelMapping, &wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn profiles_hold_known_variables_and_no_key() {
+        let profile = |value: serde_json::Value| json(Kind::ClaudeProfile, &value).is_some();
+        assert!(profile(
+            serde_json::json!({"ANTHROPIC_MODEL": "m", "ANTHROPIC_AUTH_TOKEN": "<your API key>"})
+        ));
+        assert!(profile(serde_json::json!({"ANTHROPIC_AUTH_TOKEN": "test"})));
+        for wrong in [
+            serde_json::json!({"ANTHROPIC_AUTH_TOKEN": "sk-1"}),
+            serde_json::json!({"PATH": "/tmp"}),
+            serde_json::json!({"ANTHROPIC_MODEL": 1}),
+            serde_json::json!({"ANTHROPIC_MODEL": "a\nb"}),
+        ] {
+            assert!(!profile(wrong.clone()), "{wrong}");
         }
     }
 }

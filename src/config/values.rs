@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::Value as Json;
 
+use super::models::ModelEntry;
 use super::problem::Origin;
+use super::value::network;
 
 /// What all layers together say. The typed accessors overwrite their target where a value is set and
 /// leave it alone where none is.
@@ -69,6 +72,12 @@ impl Values {
             && let Ok(value) = T::try_from(*value)
         {
             *target = value;
+        }
+    }
+
+    pub(super) fn fraction(&self, key: &str, target: &mut f64) {
+        if let Some(ValueKind::Float(value)) = self.get(key) {
+            *target = *value;
         }
     }
 
@@ -144,6 +153,12 @@ impl Values {
         }
     }
 
+    pub(super) fn networks(&self, key: &str, target: &mut Vec<IpNet>) {
+        if let Some(items) = self.items(key) {
+            *target = items.iter().filter_map(|item| network(item)).collect();
+        }
+    }
+
     fn items(&self, key: &str) -> Option<Vec<String>> {
         match self.get(key) {
             Some(ValueKind::Array(items)) => Some(strings(items)),
@@ -161,6 +176,25 @@ impl Values {
                     _ => None,
                 })
                 .collect();
+        }
+    }
+
+    /// What is said of single models.
+    pub(super) fn model_entries(&self, key: &str, target: &mut BTreeMap<String, ModelEntry>) {
+        if let Some(ValueKind::Table(models)) = self.get(key) {
+            let entry = |value: &Value| {
+                let ValueKind::Table(entry) = &value.kind else { return ModelEntry::default() };
+                let flag = |name: &str| match entry.get(name).map(|value| &value.kind) {
+                    Some(ValueKind::Boolean(flag)) => Some(*flag),
+                    _ => None,
+                };
+                let mapping = match entry.get("mapping").map(|value| &value.kind) {
+                    Some(ValueKind::String(target)) => Some(target.clone()),
+                    _ => None,
+                };
+                ModelEntry { mapping, hidden: flag("hidden"), pinned: flag("pinned") }
+            };
+            *target = models.iter().map(|(model, value)| (model.clone(), entry(value))).collect();
         }
     }
 

@@ -11,19 +11,29 @@ use super::live::Live;
 use super::policy::{self, Step};
 use super::reading::{Progress, Reading};
 use super::run::{Budget, Ended, Life};
+use super::tally::{Streaming, attempt_of};
 use crate::account::pool::{Grant, Source};
-use crate::account::settlement::{Attempt, Outcome, Tokens, outcome_of};
+use crate::account::settlement::{Attempt, Outcome, Tokens, capacity_jitter, outcome_of};
 use crate::anthropic::usage::Usage;
 use crate::auth::tokens::TokenError;
 use crate::cloudcode::{Failure, FailureClass, Method, TransportKind, UpstreamCall, UpstreamResponse};
 use crate::format::request::Converted;
-use crate::format::stream::{MessageIds, MessageSink, Sink, SseSink, StreamConverter, no_answer, refusal};
+use crate::format::stream::{
+    MessageIds, MessageSink, Sink, SseSink, StopReason, StreamConverter, no_answer, refusal,
+};
 use crate::google::model::ModelId;
-use crate::telemetry::metrics::Gauged;
+use crate::telemetry::metrics::label::{AttemptOutcome, Label as _};
+use crate::telemetry::traces::Phase;
 
 /// How long the end of an answer waits for the store to take its signatures (`design.md` §1, invariant 6);
 /// after that the write goes on by itself.
 pub(super) const SIGNATURE_WAIT: Duration = Duration::from_millis(250);
+
+/// How the span of a try ends that never reached the upstream, for want of a token or of time.
+const NO_TOKEN: &str = "no_token";
+const LATE: &str = "deadline";
+/// The event in the span of a try at the beginning of its answer.
+const FIRST_BYTE: &str = "first byte";
 
 /// What a client is told to wait where the upstream named no reset.
 const UNKNOWN_RESET: Duration = Duration::from_secs(30);
@@ -46,12 +56,20 @@ impl Life<'_> {
         converted: &Converted,
         budget: &mut Budget,
     ) -> Ended {
+        let mut span = self.observation.attempt(grant.account.as_str());
         let mut token = match self.in_time(self.dispatcher.pool().token(grant)).await {
             Some(Ok(token)) => token,
-            Some(Err(error)) => return without_token(model, error, attempt).await,
-            None => return late(attempt),
+            Some(Err(error)) => {
+                span.failed(NO_TOKEN, None);
+                return without_token(model, error, attempt).await;
+            }
+            None => {
+                span.failed(LATE, None);
+                return late(attempt);
+            }
         };
         let Some(project) = self.in_time(self.dispatcher.project(grant, &token)).await else {
+            span.failed(LATE, None);
             return late(attempt);
         };
         let request_id = format!("agent-{}", uuid::Uuid::now_v7());
@@ -65,40 +83,63 @@ impl Life<'_> {
                 token: &token.secret,
                 session_id: &grant.session,
             };
-            let failure = match self.call(&call, converted).await {
-                Ok(begun) => return Ended::Answered(self.reply(model, begun, attempt).await),
-                Err(Stopped::Late) => return late(attempt),
+            if span.is_recorded() {
+                let (host, port) = self.dispatcher.upstream().address(call.endpoint);
+                span.sent(host, port, model.as_str());
+            }
+            let failure = match self.call(&call, converted, &mut span).await {
+                Ok(begun) => return Ended::Answered(self.reply(model, begun, attempt, span).await),
+                Err(Stopped::Late) => {
+                    span.failed(LATE, None);
+                    self.dispatcher.metrics().upstream_attempts.of(AttemptOutcome::Deadline).inc();
+                    return late(attempt);
+                }
                 Err(Stopped::Failed(failure)) => failure,
             };
             budget.limits.remaining = self.remaining();
+            budget.limits.capacity_jitter_ms = capacity_jitter();
             let mut step = policy::next(&budget.history, &failure, &budget.limits);
             if step == Step::RefreshToken && grant.source == Source::Manual {
                 // A fixed token does not get fresher.
                 step = Step::NextAccount;
             }
             self.dispatcher.observe(&failure);
+            span.failed(attempt_of(&failure.class).label(), failure.status);
             tracing::debug!(
                 account.id = %grant.account, model.name = %model, class = ?failure.class, status = failure.status,
                 endpoint = budget.history.endpoint, ?step, "upstream call failed"
             );
             budget.history.record(&failure, &step, &budget.limits);
+            self.tally.stepped(&failure.class, &step);
             match step {
-                Step::RetrySame { after } => tokio::time::sleep(after).await,
-                Step::NextEndpoint => {}
+                Step::RetrySame { after } => {
+                    self.pause(after).await;
+                    span = self.observation.attempt(grant.account.as_str());
+                }
+                Step::NextEndpoint => span = self.observation.attempt(grant.account.as_str()),
                 Step::RefreshToken => {
+                    span = self.observation.attempt(grant.account.as_str());
                     match self.in_time(self.dispatcher.pool().fresh_token(grant, &token)).await {
                         Some(Ok(fresh)) => token = fresh,
-                        Some(Err(error)) => return without_token(model, error, attempt).await,
-                        None => return late(attempt),
+                        Some(Err(error)) => {
+                            span.failed(NO_TOKEN, None);
+                            return without_token(model, error, attempt).await;
+                        }
+                        None => {
+                            span.failed(LATE, None);
+                            return late(attempt);
+                        }
                     }
                 }
                 Step::NextAccount => {
                     let verdict = outcome_of(&failure);
                     let error = self.refused(model, failure);
-                    if verdict == Outcome::Failure {
+                    if unexplained(&verdict) {
                         return Ended::Suspect(Box::new(attempt), verdict, error);
                     }
+                    let settling = self.observation.phase("settle");
                     attempt.rotate(verdict).await;
+                    settling.end();
                     return Ended::Rotate(error);
                 }
                 Step::AnswerEmpty => return Ended::Answered(self.stand_in(model, attempt, None)),
@@ -111,11 +152,10 @@ impl Life<'_> {
                 }
                 Step::Fail => {
                     // Nobody answered, so nobody is to blame for what gave no reason.
-                    let verdict = match outcome_of(&failure) {
-                        Outcome::Failure => Outcome::Released,
-                        verdict => verdict,
-                    };
-                    attempt.finish(verdict);
+                    let verdict = outcome_of(&failure);
+                    let settling = self.observation.phase("settle");
+                    attempt.fail(if unexplained(&verdict) { Outcome::Released } else { verdict });
+                    settling.end();
                     return Ended::Failed(self.refused(model, failure));
                 }
             }
@@ -135,7 +175,7 @@ impl Life<'_> {
     }
 
     /// `None` when the request's deadline passes first.
-    async fn in_time<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn in_time<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout_at(self.deadline, future).await.ok()
     }
 
@@ -145,13 +185,32 @@ impl Life<'_> {
     }
 
     /// One call, read as far as it can still be retried: to the first event for a client that streams, to the
-    /// end for one that does not. The deadline covers the time to the first event.
-    async fn call(&self, call: &UpstreamCall<'_>, converted: &Converted) -> Result<Begun, Stopped> {
+    /// end for one that does not. The deadline covers the time to the first event, `requestTimeoutMs` all of it.
+    async fn call(
+        &self,
+        call: &UpstreamCall<'_>,
+        converted: &Converted,
+        span: &mut Phase,
+    ) -> Result<Begun, Stopped> {
+        let longest = self.dispatcher.settings().answer_timeout;
+        if self.request.stream {
+            return self.exchange(call, converted, longest, span).await;
+        }
+        match tokio::time::timeout(longest, self.exchange(call, converted, longest, span)).await {
+            Ok(begun) => begun,
+            Err(_elapsed) => Err(Stopped::Failed(broken(TransportKind::Timeout))),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        call: &UpstreamCall<'_>,
+        converted: &Converted,
+        silence: Duration,
+        span: &mut Phase,
+    ) -> Result<Begun, Stopped> {
         let opening = async {
-            let sent = self.dispatcher.clock().instant();
-            let response = self.dispatcher.upstream().send(call).await?;
-            let took = self.dispatcher.clock().instant().saturating_duration_since(sent);
-            self.dispatcher.metrics().upstream_header_seconds.observe(took.as_secs_f64());
+            let response = self.dispatcher.upstream().send(call).await?.silent_for(silence);
             if self.request.stream {
                 let mut sink = SseSink::new();
                 let mut reading = self.reading(call, response, converted);
@@ -165,6 +224,7 @@ impl Life<'_> {
             }
         };
         let (mut reading, sink, mut progress) = self.in_time(opening).await.ok_or(Stopped::Late)??;
+        span.note(FIRST_BYTE);
         match sink {
             Either::Events(sink) => Ok(Begun::Stream { reading, sink, progress }),
             Either::Message(mut sink) => {
@@ -183,28 +243,44 @@ impl Life<'_> {
         Reading::new(response, answer, call.method == Method::Generate)
     }
 
-    async fn reply(&self, model: &ModelId, begun: Begun, mut attempt: Attempt) -> Reply {
+    async fn reply(&self, model: &ModelId, begun: Begun, mut attempt: Attempt, span: Phase) -> Reply {
         attempt.received();
-        let metrics = self.dispatcher.metrics();
-        metrics.upstream_attempts.with_label_values(&["success"]).inc();
+        self.dispatcher.metrics().upstream_attempts.of(AttemptOutcome::Success).inc();
         let waited = self.dispatcher.clock().instant().saturating_duration_since(self.asker.arrived);
-        metrics.first_event_seconds.observe(waited.as_secs_f64());
+        self.tally.answered_by(model.as_str(), waited);
         let mut memory = self.dispatcher.memory(&self.asker);
         match begun {
             Begun::Stream { reading, sink, progress } => {
                 let keepalive = self.dispatcher.settings().keepalive;
                 let model = Arc::from(model.as_str());
                 let clock = self.dispatcher.clock().clone();
-                let counted = Gauged::new(&self.dispatcher.metrics().streams);
-                let live =
-                    Live { reading, attempt, memory, sink, keepalive, model, clock, _counted: counted };
+                let streaming = Streaming::new(&self.tally, &clock);
+                let phase = self.observation.phase("stream");
+                let observation = self.observation.clone();
+                let live = Live {
+                    reading,
+                    attempt,
+                    memory,
+                    sink,
+                    keepalive,
+                    model,
+                    clock,
+                    streaming,
+                    observation,
+                    call: span,
+                    phase,
+                };
                 Reply::Stream(live.into_frames(progress))
             }
             Begun::Whole { mut reading, body } => {
                 memory.learn(reading.converter());
                 attempt.consumed(tokens(reading.converter().usage()));
+                span.succeeded();
+                self.observation.stopped(reading.converter().stop_reason().as_str());
+                let settling = self.observation.phase("settle");
                 memory.settled_within(SIGNATURE_WAIT).await;
                 attempt.finish(Outcome::Success);
+                settling.end();
                 Reply::Message(body)
             }
         }
@@ -213,12 +289,21 @@ impl Life<'_> {
     /// A complete answer of our own where the upstream gave none; `refused` is why it would not.
     fn stand_in(&self, model: &ModelId, attempt: Attempt, refused: Option<&str>) -> Reply {
         let ids = self.dispatcher.message_ids();
+        self.observation.first_event();
+        self.observation
+            .stopped(if refused.is_some() { StopReason::Refusal } else { StopReason::EndTurn }.as_str());
         attempt.finish(if refused.is_some() { Outcome::Blocked } else { Outcome::Empty });
+        self.tally.is_of(model.as_str());
         if self.request.stream {
             let mut sink = SseSink::new();
             write_stand_in(model, &ids, refused, &mut sink);
             let frames = sink.take();
-            Reply::Stream(Box::pin(futures_util::stream::once(async move { frames })))
+            let tally = Arc::clone(&self.tally);
+            tally.begun();
+            Reply::Stream(Box::pin(futures_util::stream::once(async move {
+                tally.served();
+                frames
+            })))
         } else {
             let mut sink = MessageSink::new();
             write_stand_in(model, &ids, refused, &mut sink);
@@ -263,8 +348,13 @@ impl From<Failure> for Stopped {
     }
 }
 
+/// Whether the fault may as well be the request's: only an account that answers it shows that it was the account's.
+fn unexplained(verdict: &Outcome) -> bool {
+    matches!(verdict, Outcome::Failure | Outcome::Forbidden)
+}
+
 fn late(attempt: Attempt) -> Ended {
-    attempt.finish(Outcome::Released);
+    attempt.fail(Outcome::Released);
     Ended::Failed(DispatchError::DeadlineExceeded)
 }
 
@@ -280,7 +370,11 @@ async fn without_token(model: &ModelId, error: TokenError, attempt: Attempt) -> 
         }
         TokenError::Revoked => (Outcome::Revoked, upstream(FailureClass::CredentialRevoked)),
         TokenError::Changed => (Outcome::Released, upstream(FailureClass::Unauthorized)),
-        TokenError::Transient { .. } => {
+        TokenError::Transient { retry_after, .. } => {
+            (Outcome::Released, DispatchError::SignedOut { wait: *retry_after })
+        }
+        TokenError::Desktop(_) => {
+            tracing::warn!(account.id = %attempt.account(), %error, "the desktop application gives no token");
             (Outcome::Released, upstream(FailureClass::Transport { kind: TransportKind::Connect }))
         }
         TokenError::SourceUnsupported { .. } | TokenError::Vault(_) => {
@@ -289,7 +383,7 @@ async fn without_token(model: &ModelId, error: TokenError, attempt: Attempt) -> 
         }
         TokenError::Store(fault) => {
             tracing::warn!(error = %fault, "no token: the store failed");
-            attempt.finish(Outcome::Released);
+            attempt.fail(Outcome::Released);
             return Ended::Failed(DispatchError::StoreUnavailable);
         }
     };

@@ -14,13 +14,15 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::DispatchError;
-use super::{Dispatcher, Incoming, class_label};
+use super::tally::attempt_of;
+use super::{Dispatcher, Incoming};
 use crate::account::alias::Resolution;
 use crate::anthropic::request::MessagesRequest;
 use crate::cloudcode::{FailureClass, Method, UpstreamCall};
 use crate::format::request::count_body;
 use crate::format::tokens::estimate;
 use crate::google::model::ModelId;
+use crate::telemetry::metrics::label::{CountSource, Label as _};
 
 /// Time for everything beside parsing: a client counts while somebody looks on.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -104,7 +106,10 @@ pub(super) async fn count(dispatcher: Dispatcher, incoming: &Incoming) -> Result
         Err(DispatchError::StoreUnavailable | DispatchError::Internal) => None,
         Err(error) => return Err(error),
     };
-    let mut source = "local";
+    if let Some(model) = &model {
+        dispatcher.check_allowed(request.model.as_deref(), model.as_str(), &incoming.models).await?;
+    }
+    let mut source = CountSource::Local;
     let mut tokens = None;
     if let Some(model) = model {
         let settings = dispatcher.settings();
@@ -112,9 +117,9 @@ pub(super) async fn count(dispatcher: Dispatcher, incoming: &Incoming) -> Result
             let body = count_body(&request, &model, &settings.conversion, dispatcher.tools());
             let key = xxh3_128(&body);
             tokens = dispatcher.counts().size(key);
-            source = "cache";
+            source = CountSource::Cache;
             if tokens.is_none() {
-                source = "upstream";
+                source = CountSource::Upstream;
                 let asked = tokio::time::timeout(PATIENCE, ask(&dispatcher, &model, body)).await;
                 tokens = asked.ok().flatten().filter(|tokens| *tokens > 0);
                 if let Some(tokens) = tokens {
@@ -123,8 +128,9 @@ pub(super) async fn count(dispatcher: Dispatcher, incoming: &Incoming) -> Result
             }
         }
     }
-    let (tokens, source) = tokens.map_or_else(|| (estimate(&request), "local"), |tokens| (tokens, source));
-    dispatcher.metrics().token_counts.with_label_values(&[source]).inc();
+    let (tokens, source) =
+        tokens.map_or_else(|| (estimate(&request), CountSource::Local), |tokens| (tokens, source));
+    dispatcher.metrics().token_counts.of(source).inc();
     Ok(tokens)
 }
 
@@ -157,7 +163,7 @@ async fn ask(dispatcher: &Dispatcher, model: &ModelId, body: Bytes) -> Option<u6
     match answered {
         Ok(answer) => serde_json::from_slice::<Answer>(&answer).ok().map(|answer| answer.total),
         Err(failure) => {
-            tracing::debug!(model.name = %model, class = class_label(&failure.class), "tokens were not counted");
+            tracing::debug!(model.name = %model, class = attempt_of(&failure.class).label(), "tokens were not counted");
             if matches!(failure.class, FailureClass::Client | FailureClass::NotFound) {
                 counts.not_supported(model.as_str(), dispatcher.clock().instant());
             }

@@ -30,6 +30,16 @@ pub enum DispatchError {
     /// The pool offers neither the model nor an alias of it.
     #[error("Invalid model: {0}. Use /v1/models to see available models.")]
     ModelUnknown(String),
+    /// The client's key may not use the model.
+    #[error("This API key may not use the model {requested}{}; allowed: {allowed}", served_by(.requested, .model))]
+    ModelNotAllowed {
+        /// As the client asked for it.
+        requested: String,
+        /// The upstream model that serves it.
+        model: String,
+        /// What the key may use, joined.
+        allowed: String,
+    },
     /// Every usable account is limited for longer than this request may wait.
     #[error("You have exhausted your capacity on {model}. Quota will reset after {}.", human(*.reset))]
     QuotaExhausted {
@@ -52,12 +62,23 @@ pub enum DispatchError {
         /// Distinct reason codes, joined.
         reasons: String,
     },
+    /// No account is enabled but those whose records in the store are damaged.
+    #[error(
+        "The records of all accounts are damaged. `antigravity-proxy accounts list` names them; import them again."
+    )]
+    AllDamaged,
     /// More requests wait for the pool than this replica admits.
     #[error("Too many requests are waiting for an account; try again shortly.")]
     TooManyWaiting,
     /// The store did not answer within its grace.
     #[error("The gateway's store is unavailable; try again shortly.")]
     StoreUnavailable,
+    /// No account has an access token, and none can be fetched for now.
+    #[error("No account can sign in to the upstream at the moment; try again shortly.")]
+    SignedOut {
+        /// Until the next try, when known.
+        wait: Option<Duration>,
+    },
     /// No access token could be had, for a reason the operator must mend.
     #[error("{0}")]
     Credentials(String),
@@ -72,6 +93,9 @@ pub enum DispatchError {
     /// The request's deadline passed before an answer began.
     #[error("No account could answer within the request's deadline; try again shortly.")]
     DeadlineExceeded,
+    /// An operator cancelled the request.
+    #[error("The gateway's operator cancelled this request.")]
+    Cancelled,
     /// A fault of the gateway itself; the log has the details under the request id.
     #[error("Internal error; the gateway's log has the details under this request's id.")]
     Internal,
@@ -101,6 +125,7 @@ impl DispatchError {
             Self::Request(_) | Self::ModelMissing | Self::ModelInvalid | Self::ModelUnknown(_) => {
                 answer(400, ErrorKind::InvalidRequest)
             }
+            Self::ModelNotAllowed { .. } => answer(403, ErrorKind::Permission),
             Self::QuotaExhausted { status: 400, .. } => answer(400, ErrorKind::InvalidRequest),
             Self::QuotaExhausted { reset, .. } => {
                 let seconds = whole_seconds(*reset);
@@ -109,11 +134,18 @@ impl DispatchError {
                     ..after(seconds, 429, ErrorKind::RateLimit)
                 }
             }
-            Self::NoAccounts | Self::AllDisabled | Self::AllInvalid { .. } | Self::Credentials(_) => {
-                hopeless(503, ErrorKind::Api)
+            Self::NoAccounts
+            | Self::AllDisabled
+            | Self::AllInvalid { .. }
+            | Self::AllDamaged
+            | Self::Credentials(_) => hopeless(503, ErrorKind::Api),
+            Self::SignedOut { wait } => {
+                Answer { retry_after: wait.map(whole_seconds), ..answer(503, ErrorKind::Api) }
             }
             Self::TooManyWaiting | Self::StoreUnavailable => after(2, 529, ErrorKind::Overloaded),
             Self::DeadlineExceeded => answer(529, ErrorKind::Overloaded),
+            // Of all kinds the one that clients do not send again by themselves, and that blames nothing in the request.
+            Self::Cancelled => hopeless(403, ErrorKind::Permission),
             Self::Internal => answer(500, ErrorKind::Api),
             Self::Upstream { failure, .. } => upstream_answer(failure),
         }
@@ -143,6 +175,10 @@ fn upstream_answer(failure: &Failure) -> Answer {
         }
         FailureClass::Transport { .. } => answer(503, ErrorKind::Api),
     }
+}
+
+fn served_by(requested: &str, model: &str) -> String {
+    if requested == model { String::new() } else { format!(", which {model} serves") }
 }
 
 fn upstream_message(failure: &Failure, model: &str) -> String {
@@ -195,6 +231,25 @@ mod tests {
     fn upstream(class: FailureClass) -> DispatchError {
         let failure = Failure { class, status: None, reset: None, message: Some("their words".into()) };
         DispatchError::Upstream { model: "m".into(), failure }
+    }
+
+    #[test]
+    fn a_model_that_a_key_may_not_use_is_named_with_what_serves_it() {
+        let refused = |requested: &str| DispatchError::ModelNotAllowed {
+            requested: requested.into(),
+            model: "claude-opus-4-6-thinking".into(),
+            allowed: "haiku, gemini-*".into(),
+        };
+        let answer = refused("opus").answer();
+        assert_eq!((answer.status, answer.kind, answer.should_retry), (403, ErrorKind::Permission, None));
+        assert_eq!(
+            refused("opus").to_string(),
+            "This API key may not use the model opus, which claude-opus-4-6-thinking serves; allowed: haiku, gemini-*"
+        );
+        assert_eq!(
+            refused("claude-opus-4-6-thinking").to_string(),
+            "This API key may not use the model claude-opus-4-6-thinking; allowed: haiku, gemini-*"
+        );
     }
 
     #[test]

@@ -13,11 +13,13 @@ use super::attempt::{SIGNATURE_WAIT, tokens};
 use super::error::DispatchError;
 use super::reading::{Progress, Reading};
 use super::signatures::Memory;
+use super::tally::Streaming;
 use crate::account::settlement::{Attempt, Outcome, outcome_of};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::clock::Clock;
 use crate::format::stream::SseSink;
-use crate::telemetry::metrics::Gauged;
+use crate::telemetry::Observation;
+use crate::telemetry::traces::Phase;
 
 /// Everything a stream in flight owns.
 pub(super) struct Live {
@@ -28,7 +30,12 @@ pub(super) struct Live {
     pub(super) keepalive: Duration,
     pub(super) model: Arc<str>,
     pub(super) clock: Clock,
-    pub(super) _counted: Gauged,
+    pub(super) streaming: Streaming,
+    pub(super) observation: Observation,
+    /// The try at the upstream that the stream comes from.
+    pub(super) call: Phase,
+    /// The stream to the client.
+    pub(super) phase: Phase,
 }
 
 enum State {
@@ -80,7 +87,12 @@ impl Live {
                     let outcome = outcome_of(&failure);
                     let error = DispatchError::Upstream { model: self.model.to_string(), failure };
                     frames.extend_from_slice(&error_frame(error.answer().kind, &error.to_string()));
-                    self.attempt.finish(outcome);
+                    self.call.broke(error.reason());
+                    self.phase.fail(error.reason());
+                    let settling = self.observation.phase("settle");
+                    self.attempt.break_off(outcome);
+                    settling.end();
+                    self.streaming.tally().broken(error.reason());
                     return (frames.into(), State::Done);
                 }
             }
@@ -95,8 +107,15 @@ impl Live {
 
     /// The last frames, sent only after the signatures can be found by every replica.
     async fn complete(mut self: Box<Self>) -> (Bytes, State) {
+        self.call.succeeded();
+        self.observation.stopped(self.reading.converter().stop_reason().as_str());
+        let settling = self.observation.phase("settle");
         self.memory.settled_within(SIGNATURE_WAIT).await;
         self.attempt.finish(Outcome::Success);
+        settling.end();
+        // With its last frames the stream is over.
+        self.phase.end();
+        self.streaming.tally().served();
         (self.sink.take(), State::Done)
     }
 }

@@ -1,6 +1,6 @@
 //! What to do after a failed upstream call: a pure function of what has happened so far.
 //!
-//! The rows are those of spec `dispatch.md` §2.11; each has a test below. The policy decides within one
+//! The rows are those of spec `dispatch.md` §2.11; each has a test. The policy decides within one
 //! account attempt; which account comes next, and whether one must be waited for, is the admission script's
 //! decision. Nothing here applies once an event has reached the client: from then on every failure is final.
 
@@ -19,6 +19,11 @@ const EMPTY_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_
 const NOT_FOUND_ACCOUNTS: u32 = 2;
 /// How many accounts may fail without saying why: a request that would fail anywhere must not walk the whole pool.
 const FAILED_ACCOUNTS: u32 = 2;
+/// How many accounts may forbid a request without saying why. More than of failures: what an account may use depends
+/// on its subscription.
+const FORBIDDEN_ACCOUNTS: u32 = 5;
+/// The rest of an account without capacity, which the jitter belongs to (spec `dispatch.md` §2.2).
+const CAPACITY_REST: Duration = Duration::from_secs(15);
 
 /// What the policy may spend on one request. Durations are bounds on waiting, not on the calls themselves.
 #[derive(Clone, Debug)]
@@ -35,8 +40,19 @@ pub struct Limits {
     pub capacity_tiers: Vec<Duration>,
     /// All of these pauses together.
     pub capacity_budget: Duration,
+    /// Moves the next of these pauses, ms: −5,000 to 5,000 around 15 s, and any other by the same share, so
+    /// that requests do not come back to an overloaded model together. Drawn anew for every failure.
+    pub capacity_jitter_ms: i32,
     /// What is left of the request's deadline.
     pub remaining: Duration,
+}
+
+impl Limits {
+    /// Lets every account of the pool be tried, and one of them again (spec `dispatch.md` §2.3).
+    pub fn allow(&mut self, least: u32, accounts: u32) {
+        self.attempts = least.max(accounts.saturating_add(1));
+        self.calls = self.attempts.saturating_mul(2);
+    }
 }
 
 /// What has happened in this request so far, not counting the failure that is being judged.
@@ -66,6 +82,8 @@ pub struct History {
     pub not_found_accounts: u32,
     /// Accounts given up after a 5xx or without an answer.
     pub failed_accounts: u32,
+    /// Accounts given up after a 403 without a reason.
+    pub forbidden_accounts: u32,
 }
 
 /// The next step.
@@ -99,6 +117,12 @@ impl History {
         self.refreshed_token = false;
     }
 
+    /// The whole pool was limited and has been waited for: what follows makes up for the attempt that met the limit.
+    /// How often is bounded by calls and deadline.
+    pub fn waited(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
+    }
+
     /// Counts `step`, taken after `failure`.
     pub fn record(&mut self, failure: &Failure, step: &Step, limits: &Limits) {
         match step {
@@ -121,6 +145,7 @@ impl History {
             }
             Step::NextAccount => match failure.class {
                 FailureClass::NotFound => self.not_found_accounts += 1,
+                FailureClass::Forbidden => self.forbidden_accounts += 1,
                 FailureClass::Server | FailureClass::Transport { .. } => self.failed_accounts += 1,
                 _ => {}
             },
@@ -159,7 +184,11 @@ pub fn next(history: &History, failure: &Failure, limits: &Limits) -> Step {
         FailureClass::CredentialRevoked
         | FailureClass::Banned
         | FailureClass::VerificationRequired { .. } => another_account,
-        FailureClass::Forbidden => endpoint_first(another_account),
+        FailureClass::Forbidden => endpoint_first(if history.forbidden_accounts + 1 < FORBIDDEN_ACCOUNTS {
+            another_account
+        } else {
+            Step::Fail
+        }),
         FailureClass::Server | FailureClass::Transport { .. } => {
             endpoint_first(if history.failed_accounts + 1 < FAILED_ACCOUNTS {
                 another_account
@@ -194,7 +223,7 @@ pub fn next(history: &History, failure: &Failure, limits: &Limits) -> Step {
 }
 
 /// The pause before the next capacity retry, `None` when they are used up. What the upstream asks for is
-/// honoured up to the longest tier; a longer demand is met by another account.
+/// honoured up to the longest tier, and never cut short; a longer demand is met by another account.
 fn capacity_pause(history: &History, failure: &Failure, limits: &Limits) -> Option<Duration> {
     if history.capacity_retries >= limits.capacity_retries {
         return None;
@@ -202,141 +231,22 @@ fn capacity_pause(history: &History, failure: &Failure, limits: &Limits) -> Opti
     let last = limits.capacity_tiers.len().checked_sub(1)?;
     let tier = limits.capacity_tiers[last.min(history.capacity_retries as usize)];
     let longest = limits.capacity_tiers.iter().max().copied().unwrap_or_default();
-    let after = failure.reset.unwrap_or(tier);
-    (after <= longest && history.capacity_waited + after <= limits.capacity_budget).then_some(after)
+    let after = match failure.reset {
+        Some(demand) if demand > longest => return None,
+        Some(demand) => demand + moved_by(demand, limits.capacity_jitter_ms),
+        None if limits.capacity_jitter_ms < 0 => {
+            tier.saturating_sub(moved_by(tier, limits.capacity_jitter_ms))
+        }
+        None => (tier + moved_by(tier, limits.capacity_jitter_ms)).min(longest),
+    };
+    (history.capacity_waited + after <= limits.capacity_budget).then_some(after)
+}
+
+/// How far `jitter_ms` moves `pause`, in whole milliseconds.
+fn moved_by(pause: Duration, jitter_ms: i32) -> Duration {
+    let share = pause.as_millis() * u128::from(jitter_ms.unsigned_abs()) / CAPACITY_REST.as_millis();
+    Duration::from_millis(u64::try_from(share).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cloudcode::{LimitKind, TransportKind};
-
-    fn limits() -> Limits {
-        Limits {
-            endpoints: 2,
-            attempts: 5,
-            calls: 10,
-            capacity_retries: 5,
-            capacity_tiers: [5, 10, 20, 30, 60].map(Duration::from_secs).to_vec(),
-            capacity_budget: Duration::from_mins(1),
-            remaining: Duration::from_mins(3),
-        }
-    }
-
-    fn failure(class: FailureClass) -> Failure {
-        Failure { class, status: None, reset: None, message: None }
-    }
-
-    fn limited(reset_ms: Option<u64>) -> Failure {
-        Failure {
-            reset: reset_ms.map(Duration::from_millis),
-            ..failure(FailureClass::RateLimited { kind: LimitKind::Unknown })
-        }
-    }
-
-    /// Plays the same failure until the policy gives the account or the request up.
-    fn steps(failure: &Failure) -> Vec<Step> {
-        let limits = limits();
-        let mut history = History::default();
-        history.begin_attempt();
-        let mut steps = Vec::new();
-        loop {
-            history.calls += 1;
-            let step = next(&history, failure, &limits);
-            history.record(failure, &step, &limits);
-            let done = !matches!(step, Step::RetrySame { .. } | Step::RefreshToken | Step::NextEndpoint);
-            steps.push(step);
-            if done {
-                return steps;
-            }
-        }
-    }
-
-    fn same(ms: u64) -> Step {
-        Step::RetrySame { after: Duration::from_millis(ms) }
-    }
-
-    #[test]
-    fn every_row_of_the_table() {
-        use Step::{AnswerEmpty, AnswerRefusal, Fail, NextAccount, NextEndpoint, RefreshToken};
-        let transport = |kind| failure(FailureClass::Transport { kind });
-        for (row, failure, expected) in [
-            ("client error", failure(FailureClass::Client), vec![Fail]),
-            ("transient 401", failure(FailureClass::Unauthorized), vec![RefreshToken, NextAccount]),
-            ("revoked", failure(FailureClass::CredentialRevoked), vec![NextAccount]),
-            ("banned", failure(FailureClass::Banned), vec![NextAccount]),
-            ("verification", failure(FailureClass::VerificationRequired { url: None }), vec![NextAccount]),
-            ("other 403", failure(FailureClass::Forbidden), vec![NextEndpoint, NextAccount]),
-            ("404", failure(FailureClass::NotFound), vec![NextEndpoint, NextAccount]),
-            ("429, 600 ms", limited(Some(600)), vec![same(600), same(600), same(600), NextAccount]),
-            ("429, 999 ms", limited(Some(999)), vec![same(999), same(999), same(999), NextAccount]),
-            ("429, 1 s", limited(Some(1000)), vec![NextAccount]),
-            ("429 without reset", limited(None), vec![NextAccount]),
-            (
-                "capacity",
-                failure(FailureClass::Capacity),
-                vec![NextEndpoint, same(5_000), same(10_000), same(20_000), NextAccount],
-            ),
-            (
-                "capacity that asks for an hour",
-                Failure { reset: Some(Duration::from_hours(1)), ..failure(FailureClass::Capacity) },
-                vec![NextEndpoint, NextAccount],
-            ),
-            ("5xx", failure(FailureClass::Server), vec![NextEndpoint, NextAccount]),
-            ("connect", transport(TransportKind::Connect), vec![NextEndpoint, NextAccount]),
-            ("cut before the first event", transport(TransportKind::Reset), vec![NextEndpoint, NextAccount]),
-            ("empty", failure(FailureClass::Empty), vec![same(500), same(1000), AnswerEmpty]),
-            ("blocked", failure(FailureClass::Blocked { reason: "SAFETY".into() }), vec![AnswerRefusal]),
-        ] {
-            assert_eq!(steps(&failure), expected, "{row}");
-        }
-    }
-
-    #[test]
-    fn a_second_account_that_does_not_know_the_model_is_the_last() {
-        let history = History {
-            attempts: 2,
-            calls: 4,
-            moved_endpoint: true,
-            not_found_accounts: 1,
-            ..History::default()
-        };
-        assert_eq!(next(&history, &failure(FailureClass::NotFound), &limits()), Step::Fail);
-    }
-
-    #[test]
-    fn a_request_that_fails_everywhere_does_not_walk_the_pool() {
-        let history =
-            History { attempts: 2, calls: 4, moved_endpoint: true, failed_accounts: 1, ..History::default() };
-        for class in [FailureClass::Server, FailureClass::Transport { kind: TransportKind::Reset }] {
-            assert_eq!(next(&history, &failure(class), &limits()), Step::Fail);
-        }
-    }
-
-    #[test]
-    fn budgets_end_the_request() {
-        let server = failure(FailureClass::Server);
-        let spent_calls = History { attempts: 1, calls: 10, ..History::default() };
-        assert_eq!(next(&spent_calls, &server, &limits()), Step::Fail);
-        let spent_attempts = History { attempts: 5, calls: 6, moved_endpoint: true, ..History::default() };
-        assert_eq!(next(&spent_attempts, &server, &limits()), Step::Fail);
-        let out_of_time = Limits { remaining: Duration::ZERO, ..limits() };
-        assert_eq!(next(&History::default(), &server, &out_of_time), Step::Fail);
-    }
-
-    #[test]
-    fn a_pause_never_outlasts_the_deadline() {
-        let short = Limits { remaining: Duration::from_millis(400), ..limits() };
-        let history = History { attempts: 1, calls: 1, moved_endpoint: true, ..History::default() };
-        assert_eq!(next(&history, &limited(Some(600)), &short), Step::NextAccount);
-        assert_eq!(next(&history, &failure(FailureClass::Capacity), &short), Step::NextAccount);
-        assert_eq!(next(&history, &failure(FailureClass::Empty), &short), Step::AnswerEmpty);
-    }
-
-    #[test]
-    fn one_endpoint_is_never_failed_over() {
-        let single = Limits { endpoints: 1, ..limits() };
-        let history = History { attempts: 1, calls: 1, ..History::default() };
-        assert_eq!(next(&history, &failure(FailureClass::Server), &single), Step::NextAccount);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::account::pool::{Pool, SigKey, SigKind, StoreError};
 use crate::clock::{Clock, jitter};
@@ -52,6 +53,8 @@ pub(super) struct Memory {
     metrics: Arc<Metrics>,
     clock: Clock,
     room: Arc<Semaphore>,
+    /// The scope of the request's log lines.
+    scope: Span,
     writing: Vec<JoinHandle<()>>,
 }
 
@@ -64,8 +67,9 @@ impl Memory {
         metrics: Arc<Metrics>,
         clock: Clock,
         room: Arc<Semaphore>,
+        scope: Span,
     ) -> Self {
-        Self { pool, client_key, tasks, metrics, clock, room, writing: Vec::new() }
+        Self { pool, client_key, tasks, metrics, clock, room, scope, writing: Vec::new() }
     }
 
     /// Begins to write what `converter` has learnt since the last call.
@@ -83,16 +87,18 @@ impl Memory {
             u32::try_from(bytes).ok().and_then(|n| Arc::clone(&self.room).try_acquire_many_owned(n).ok());
         let Some(place) = place else {
             self.metrics.signature_put_failures.inc();
+            let _scope = self.scope.enter();
             tracing::warn!(signatures = entries.len(), "signatures are lost: too many wait for the store");
             return;
         };
         let (pool, metrics, clock) = (self.pool.clone(), Arc::clone(&self.metrics), self.clock.clone());
-        self.writing.push(self.tasks.spawn(async move {
+        let writing = async move {
             let _place = place;
             if !write(&pool, &entries, &clock).await {
                 metrics.signature_put_failures.inc();
             }
-        }));
+        };
+        self.writing.push(self.tasks.spawn(writing.instrument(self.scope.clone())));
     }
 
     /// Waits until everything learnt is written, at most `limit`; what is not then goes on by itself.

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::server::error::ApiError;
@@ -75,6 +76,34 @@ async fn collect(
     Ok(if buffer.is_empty() { first } else { buffer.freeze() })
 }
 
+/// What stands in a body: one JSON object. The error names the member that does not fit; it may quote a value, so it is
+/// not for bodies that hold secrets.
+pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    must_be_object(body)?;
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| ApiError::invalid(format!("The body is not what this takes: {error}")))?;
+    let rest = deserializer.end();
+    rest.map_err(|error| ApiError::invalid(format!("The body is not valid JSON: {error}")))?;
+    Ok(read)
+}
+
+/// The same; without a body, or with `null`, the default.
+pub(crate) fn object_or_default<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, ApiError> {
+    match body.trim_ascii() {
+        b"" | b"null" => Ok(T::default()),
+        body => object(body),
+    }
+}
+
+/// A type that is read from an object is also read from an array of its members, which nobody means.
+pub(crate) fn must_be_object(body: &[u8]) -> Result<(), ApiError> {
+    if body.trim_ascii_start().starts_with(b"{") {
+        return Ok(());
+    }
+    Err(ApiError::invalid("The body must be a JSON object"))
+}
+
 /// Reads and forgets a body of at most `limit` bytes; what is more stays unread.
 pub(crate) async fn discard(body: Body, limit: usize, limits: &BodyLimits) {
     let drain = async {
@@ -116,4 +145,38 @@ fn too_slow() -> ApiError {
     ApiError::invalid("The request body arrived too slowly")
         .with_status(StatusCode::REQUEST_TIMEOUT)
         .closing()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{object, object_or_default};
+
+    #[test]
+    fn a_body_is_one_object_and_nothing_behind_it() {
+        type Numbers = BTreeMap<String, u8>;
+        let read =
+            |body: &str| object::<Numbers>(body.as_bytes()).map_err(|error| error.message().to_owned());
+        assert_eq!(read(" {\"a\": 1}\n").unwrap()["a"], 1);
+        for (body, part) in [
+            ("", "must be a JSON object"),
+            ("null", "must be a JSON object"),
+            ("[1]", "must be a JSON object"),
+            ("{\"a\": 1", "EOF"),
+            ("{\"a\": 1} {}", "not valid JSON"),
+            ("{\"a\": 256}", "a: invalid value"),
+        ] {
+            let error = read(body).unwrap_err();
+            assert!(error.contains(part), "{body}: {error}");
+        }
+        for nothing in ["", " ", "null", " null\n", "{}"] {
+            assert_eq!(
+                object_or_default::<Numbers>(nothing.as_bytes()).unwrap(),
+                Numbers::new(),
+                "{nothing}"
+            );
+        }
+        assert!(object_or_default::<Numbers>(b"[]").is_err());
+    }
 }

@@ -9,10 +9,11 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::json;
 
 use crate::anthropic::error::ErrorKind;
+use crate::server::answer::{ConsoleError, Failure, ModelError, ModelErrorDetail};
 use crate::server::gateway::RequestId;
+use crate::server::json;
 
 /// A refusal or failure, as the caller shall see it. Texts name no accounts, secrets or upstream bodies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,7 @@ pub struct ApiError {
     kind: ErrorKind,
     status: StatusCode,
     message: Cow<'static, str>,
+    timestamp: Option<String>,
     retry_after: Option<u64>,
     should_retry: Option<bool>,
     unrouted: bool,
@@ -34,6 +36,7 @@ impl ApiError {
             kind,
             status: StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             message: message.into(),
+            timestamp: None,
             retry_after: None,
             should_retry: None,
             unrouted: false,
@@ -44,6 +47,18 @@ impl ApiError {
     /// The request is at fault.
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
+    }
+
+    /// What it takes to answer is not there at this moment: 503, where an overload of models is 529.
+    #[must_use]
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Overloaded, message).with_status(StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// The store does not answer.
+    #[must_use]
+    pub fn store_unavailable() -> Self {
+        Self::unavailable("Storage unavailable")
     }
 
     /// Something went wrong here; the details are in the log under the request id.
@@ -77,6 +92,13 @@ impl ApiError {
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Adds the time to a console's error, as in RFC 3339.
+    #[must_use]
+    pub fn with_timestamp(mut self, timestamp: String) -> Self {
+        self.timestamp = Some(timestamp);
         self
     }
 
@@ -154,23 +176,25 @@ pub(crate) enum Family {
 /// Gives a response that carries an [`ApiError`] its body and headers; leaves any other as it is.
 pub(crate) fn render(mut response: Response, family: Family, request_id: &RequestId) -> Response {
     let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
-    let model = || {
-        json!({
-            "type": "error",
-            "error": { "type": error.kind.as_str(), "message": error.message },
-            "request_id": &*request_id.0,
-        })
-    };
     let body = match family {
-        Family::Model => model(),
-        Family::Console if error.unrouted => {
-            let mut body = model();
-            body["status"] = json!("error");
-            body
+        Family::Console if !error.unrouted => {
+            let ApiError { status, message, timestamp, .. } = &error;
+            json::of(
+                *status,
+                &ConsoleError { status: Failure::Error, error: message, timestamp: timestamp.as_deref() },
+            )
         }
-        Family::Console => json!({ "status": "error", "error": error.message }),
+        family => {
+            let body = ModelError {
+                kind: Failure::Error,
+                error: ModelErrorDetail { kind: error.kind.as_str(), message: error.message },
+                request_id: &request_id.0,
+                status: (family == Family::Console).then_some(Failure::Error),
+            };
+            json::of(error.status, &body)
+        }
     };
-    *response.body_mut() = Body::from(body.to_string());
+    *response.body_mut() = body.into_body();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = error.retry_after {

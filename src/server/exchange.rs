@@ -9,21 +9,32 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
-use tracing::Level;
+use tracing::{Instrument as _, Level, Span};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::clock::Clock;
 use crate::server::access;
-use crate::server::auth::Peer;
+use crate::server::auth::{Caller, Peer};
 use crate::server::cors;
+use crate::server::delivered::Delivered;
 use crate::server::error::{self, ApiError};
 use crate::server::gateway::RequestId;
+use crate::server::headers;
+use crate::server::proxies::Client;
 use crate::server::state::AppState;
+use crate::telemetry::requests::{self, Arrival, Ending, Observation};
+
+/// The route whose requests are observed.
+const MESSAGES: &str = "/v1/messages";
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Only where a trace of the request may be found.
+static TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
 /// Wraps the router; see the module.
 pub(crate) async fn exchange(
@@ -33,15 +44,28 @@ pub(crate) async fn exchange(
 ) -> Response {
     let request_id = request_id(&state.clock);
     let path = request.uri().path().to_owned();
-    let mut line = Line::new(&state, &request, &path, &request_id);
-    let cross_origin = cors::Request::of(&request, &path, state.keys.is_open());
+    let client = state.proxies.client(request.extensions().get().copied(), request.headers());
+    let mut line = Line::new(&state, &request, &path, &request_id, &client);
+    // Declared before what works for the request, so that it ends after all of that.
+    let mut watched = Watched::begin(&state, &request, &client, &mut line);
+    let cross_origin = cors::Request::of(&request, &path, state.keys.is_open(), |origin| {
+        state.console.allows_origin(origin)
+    });
 
     let response = if cross_origin.is_preflight() {
         StatusCode::NO_CONTENT.into_response()
     } else {
         request.extensions_mut().insert(request_id.clone());
-        next.run(request).await
+        request.extensions_mut().insert(client);
+        if let Some(watched) = &watched {
+            request.extensions_mut().insert(watched.observation.clone());
+        }
+        next.run(request).instrument(line.scope.clone()).await
     };
+    if let Some(watched) = &mut watched {
+        let error = response.extensions().get::<ApiError>();
+        watched.ending.answered(response.status().as_u16(), error.map(|error| error.kind().as_str()));
+    }
     let mut response = error::render(response, access::family(&path), &request_id);
 
     cross_origin.allow(response.headers_mut());
@@ -49,12 +73,17 @@ pub(crate) async fn exchange(
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         headers.insert(&REQUEST_ID, value);
     }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if path.starts_with("/api/") || path == "/health" {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers::complete(&path, headers);
+    if let Some(id) = watched.as_ref().and_then(|watched| watched.observation.trace_id())
+        && let Ok(value) = HeaderValue::from_str(&id)
+    {
+        headers.insert(&TRACE_ID, value);
     }
     line.finish(response.status());
-    response
+    match watched {
+        Some(Watched { ending, .. }) => response.map(|body| Body::new(Delivered::new(body, ending))),
+        None => response,
+    }
 }
 
 /// Turns a panic into a plain 500; the payload goes to the log only through the panic hook.
@@ -69,21 +98,70 @@ fn request_id(clock: &Clock) -> RequestId {
     RequestId(format!("req_{}", uuid.simple()).into())
 }
 
-/// One line of the request log. Written when the response head is ready; a request that its client gave
-/// up before that is written as 499.
+/// A request for messages, whose line is written when its whole answer is over.
+struct Watched {
+    observation: Observation,
+    ending: Ending,
+}
+
+impl Watched {
+    /// Begins to observe `request` if it is one, and makes its scope the one of `line`.
+    fn begin(state: &AppState, request: &Request, client: &Client, line: &mut Line) -> Option<Self> {
+        if line.route != MESSAGES || line.method != Method::POST {
+            line.scope = tracing::error_span!(
+                target: requests::TARGET, parent: None, "request", request_id = &*line.request_id.0
+            );
+            return None;
+        }
+        let arrival = Arrival {
+            id: &line.request_id.0,
+            method: known(&line.method),
+            route: MESSAGES,
+            headers: request.headers(),
+            authority: request.uri().authority().map(Authority::as_str),
+            welcome: is_welcome(state, request),
+            peer: client.address,
+        };
+        let (observation, ending) = Observation::begin(&state.gateway.traces(), &state.clock, &arrival);
+        line.scope = observation.scope();
+        line.elsewhere = true;
+        Some(Self { observation, ending })
+    }
+}
+
+/// Whether the access check will let `request` in; asked only where it matters, for it costs a hash.
+fn is_welcome(state: &AppState, request: &Request) -> bool {
+    let headers = request.headers();
+    !headers.contains_key(&TRACE_PARENT)
+        || matches!(request.extensions().get(), Some(Peer::Control))
+        || Caller::of(headers, &state.keys).is_ok()
+}
+
+/// One line of the log for a request that is not for messages. Written when the response head is ready; a request that
+/// its client gave up before that is written as 499.
 struct Line {
     state: Arc<AppState>,
     began: Instant,
     method: Method,
     route: String,
     quiet: bool,
-    peer: Option<Peer>,
+    peer: Option<String>,
     request_id: RequestId,
+    /// The scope of the request's log lines.
+    scope: Span,
+    /// Whether a line of its own tells of the request.
+    elsewhere: bool,
     written: bool,
 }
 
 impl Line {
-    fn new(state: &Arc<AppState>, request: &Request, path: &str, request_id: &RequestId) -> Self {
+    fn new(
+        state: &Arc<AppState>,
+        request: &Request,
+        path: &str,
+        request_id: &RequestId,
+        client: &Client,
+    ) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
         Self {
             state: Arc::clone(state),
@@ -91,8 +169,13 @@ impl Line {
             method: request.method().clone(),
             route: route.to_owned(),
             quiet: is_quiet(route, path, request.method()),
-            peer: request.extensions().get::<Peer>().copied(),
+            peer: match request.extensions().get::<Peer>() {
+                Some(Peer::Control) => Some("control socket".to_owned()),
+                _ => client.address.map(|address| address.to_string()),
+            },
             request_id: request_id.clone(),
+            scope: Span::none(),
+            elsewhere: false,
             written: false,
         }
     }
@@ -103,22 +186,29 @@ impl Line {
     }
 
     fn write(&self, status: u16) {
+        let took = self.state.clock.instant().duration_since(self.began);
+        self.state.gateway.observed(&self.route, status, took);
+        if self.elsewhere {
+            return;
+        }
+        let reads = matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let level = match status {
             _ if self.quiet => Level::DEBUG,
             500.. => Level::ERROR,
             400.. => Level::WARN,
+            _ if reads => Level::DEBUG,
+            // What changes something.
             _ => Level::INFO,
         };
-        let took = self.state.clock.instant().duration_since(self.began);
-        self.state.gateway.observed(&self.route, status, took);
-        let ms = took.as_millis();
+        let total_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let _scope = self.scope.enter();
         macro_rules! write_at {
             ($level:expr) => {
                 tracing::event!(
-                    target: "antigravity_proxy::request", $level,
-                    method = %self.method, route = self.route, status, ms = %ms,
-                    peer = self.peer.map(tracing::field::debug), request_id = &*self.request_id.0,
-                    "request"
+                    target: requests::TARGET, $level,
+                    status, method = known(&self.method), route = self.route,
+                    peer = self.peer, total_ms,
+                    "{} {} {status}", known(&self.method), self.route
                 )
             };
         }
@@ -139,17 +229,39 @@ impl Drop for Line {
     }
 }
 
+/// The method, or `_OTHER` for one that HTTP does not define (OpenTelemetry, "HTTP spans"): a client can make one up of
+/// any length.
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS
+        | Method::CONNECT
+        | Method::TRACE => method.as_str(),
+        _ => "_OTHER",
+    }
+}
+
 /// Probes, polls, files and what clients send on their own are no news.
 fn is_quiet(route: &str, path: &str, method: &Method) -> bool {
     match route {
         "unmatched" => path.starts_with("/.well-known/") || matches!(*method, Method::GET | Method::HEAD),
+        // Polled by every console that is open.
+        "/api/config" => matches!(*method, Method::GET | Method::HEAD),
         "/"
         | "/livez"
         | "/readyz"
         | "/startupz"
         | "/metrics"
         | "/health"
+        | "/account-limits"
+        | "/api/requests/live"
         | "/api/status"
+        | "/api/auth/status"
         | "/api/hello"
         | "/api/event_logging/batch"
         | "/v1/messages/count_tokens" => true,

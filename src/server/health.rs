@@ -1,71 +1,123 @@
 //! `/health` for people and monitors, the probes for an orchestrator, `/metrics`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{StatusCode, Uri};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::server::access::Entitled;
+use crate::server::answer::Fine;
 use crate::server::error::ApiError;
+use crate::server::gateway::HealthReport;
 use crate::server::json;
+use crate::server::query::{self, Params};
 use crate::server::state::AppState;
 
-/// The pool's state; without the accounts for a caller who may not see them (spec `http-api.md` §1.3.1).
+/// What may be asked of `/health`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Wish {
+    /// `true`: fetch the quotas anew and wait for that, at most 30 s. Strangers are not obeyed.
+    #[serde(default, deserialize_with = "query::wanted")]
+    #[param(value_type = Option<String>, example = "true")]
+    refresh: bool,
+}
+
+/// How the pool fares.
+///
+/// Strangers see no accounts where no password is set. Not for orchestrators: `/livez` and `/readyz` are.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "getHealth",
+    tag = "status",
+    params(Wish),
+    responses((status = 200, description = "The report", body = HealthReport))
+)]
 pub(crate) async fn health(
     State(state): State<Arc<AppState>>,
     Extension(Entitled(entitled)): Extension<Entitled>,
-    uri: Uri,
+    Params(wish): Params<Wish>,
 ) -> Result<Response, ApiError> {
     // A stranger cannot make this server ask the upstream.
-    let refresh =
-        entitled && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "refresh=true"));
-    let mut health = state.gateway.health(refresh).await?;
-    if !entitled {
-        redact(&mut health);
-    }
-    Ok(json::value(&health))
+    let report = state.gateway.health(entitled && wish.refresh).await?;
+    let report = if entitled { report } else { report.redacted() };
+    Ok(json::of(StatusCode::OK, &report))
 }
 
-/// Keeps the documented fields that name nobody.
-fn redact(health: &mut Value) {
-    if let Value::Object(fields) = health {
-        fields.retain(|name, _| {
-            matches!(name.as_str(), "status" | "timestamp" | "latencyMs" | "summary" | "counts")
-        });
-        fields.insert("accounts".to_owned(), json!([]));
-        fields.insert("redacted".to_owned(), json!(true));
-    }
+/// The answer of a probe.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Probe {
+    /// `ok` or `error`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// What was looked at, and whether it is well.
+    #[schema(example = json!({ "started": true, "accepting": true }))]
+    checks: BTreeMap<&'static str, bool>,
 }
 
-/// The process runs. Depends on nothing.
-pub(crate) async fn livez() -> Response {
-    json::value(&json!({ "status": "ok" }))
+/// Whether the process runs.
+///
+/// Depends on nothing.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "probeLiveness",
+    tag = "status",
+    responses((status = 200, description = "It does", body = Fine))
+)]
+pub(crate) async fn livez() -> Fine {
+    Fine::default()
 }
 
-/// The process takes new requests: it has started and is not shutting down. Deliberately blind to the
-/// store: an outage would take all replicas out of service at once.
+/// Whether the process takes new requests.
+///
+/// It has started and is not shutting down. Deliberately blind to the store: an outage would take all replicas out of
+/// service at once.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "probeReadiness",
+    tag = "status",
+    responses(
+        (status = 200, description = "It does", body = Probe),
+        (status = 503, description = "It does not yet, or not any more", body = Probe)
+    )
+)]
 pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
-    probe(&[("started", state.drain.is_started()), ("accepting", !state.drain.is_draining())])
+    probe([("started", state.drain.is_started()), ("accepting", !state.drain.is_draining())])
 }
 
-/// The process has started: configuration, store and listeners stood once.
+/// Whether the process has started.
+///
+/// Configuration, store and listeners stood once.
+#[utoipa::path(
+    get,
+    path = "/startupz",
+    operation_id = "probeStartup",
+    tag = "status",
+    responses(
+        (status = 200, description = "It has", body = Probe),
+        (status = 503, description = "Not yet", body = Probe)
+    )
+)]
 pub(crate) async fn startupz(State(state): State<Arc<AppState>>) -> Response {
-    probe(&[("started", state.drain.is_started())])
+    probe([("started", state.drain.is_started())])
 }
 
-fn probe(checks: &[(&str, bool)]) -> Response {
-    let ok = checks.iter().all(|(_, passed)| *passed);
-    let checks: serde_json::Map<String, Value> =
-        checks.iter().map(|(name, passed)| ((*name).to_owned(), json!(passed))).collect();
-    let mut response = json::value(&json!({ "status": if ok { "ok" } else { "error" }, "checks": checks }));
-    if !ok {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    response
+fn probe<const N: usize>(checks: [(&'static str, bool); N]) -> Response {
+    let (status, word) = if checks.iter().all(|(_, passed)| *passed) {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "error")
+    };
+    json::of(status, &Probe { status: word, checks: checks.into() })
 }
 
 /// All metrics in Prometheus text format.

@@ -2,11 +2,13 @@
 //!
 //! The accept loop is our own, because a server that faces clients needs what the stock one lacks: bounds
 //! on connections and on the time for a request head, and a shutdown in the order that an orchestrator
-//! expects: `/readyz` fails, connections are still accepted for a while, then refused, streams finish.
+//! expects: `/readyz` fails, connections are still accepted for a while, though none is kept, then refused, streams
+//! finish.
 
 mod connection;
 #[cfg(unix)]
 mod control;
+mod descriptors;
 mod linger;
 
 use std::future::pending;
@@ -18,9 +20,10 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
-use crate::server::auth::Peer;
+use crate::server::auth::{ControlUser, Peer};
 use crate::server::drain::Drain;
 use crate::server::state::AppState;
 use crate::server::{App, app, metrics_app};
@@ -119,7 +122,7 @@ impl Listeners {
             metrics,
             #[cfg(unix)]
             control,
-            limits: Limits::default(),
+            limits: descriptors::limits(),
         })
     }
 
@@ -147,7 +150,7 @@ impl Listeners {
         let drain = &state.drain;
         let application = app(state);
         let clients = Connections::new(self.limits);
-        let observers = Connections::new(self.limits);
+        let observers = Connections::new(Limits { connections: self.limits.observers, ..self.limits });
         #[cfg(unix)]
         let commands = Connections::new(self.limits);
 
@@ -157,7 +160,7 @@ impl Listeners {
         let serving = async {
             tokio::select! {
                 () = accept_tcp(&main, &application, &clients) => {}
-                () = drained(drain, shutdown.drain_delay) => {}
+                () = drained(drain, shutdown.drain_delay, &clients) => {}
             }
             drop(main);
             clients.close(shutdown.grace, drain).await;
@@ -190,9 +193,22 @@ impl Listeners {
     }
 }
 
-/// The shutdown has begun and its delay is over.
-async fn drained(drain: &Drain, delay: Duration) {
+/// Serves `app` on `listeners` until `stop`, then lets the answers under way be sent.
+pub(crate) async fn serve_aside(listeners: Vec<TcpListener>, app: App, stop: CancellationToken) {
+    let connections = Connections::new(Limits { connections: 64, ..Limits::default() });
+    let accepting = listeners.iter().map(|listener| accept_tcp(listener, &app, &connections));
+    tokio::select! {
+        _ = futures_util::future::join_all(accepting) => {}
+        () = stop.cancelled() => {}
+    }
+    drop(listeners);
+    connections.close(Duration::from_secs(2), &Drain::new()).await;
+}
+
+/// The shutdown has begun and its delay, in which clients take leave, is over.
+async fn drained(drain: &Drain, delay: Duration, clients: &Connections) {
     drain.begun().await;
+    clients.leave();
     tokio::select! {
         () = sleep(delay) => {}
         () = drain.was_cut() => {}
@@ -205,7 +221,7 @@ async fn accept_tcp(listener: &TcpListener, app: &App, connections: &Connections
         match listener.accept().await {
             Ok((stream, address)) => {
                 undelayed(&stream);
-                connections.spawn(stream, Peer::Tcp(address), app.clone(), permit);
+                connections.spawn(stream, Peer::Tcp(address), None, app.clone(), permit);
             }
             Err(error) => accept_failed(&error).await,
         }
@@ -218,7 +234,10 @@ async fn accept_control(socket: Option<&control::ControlSocket>, app: &App, conn
     loop {
         // The operator gets in even when clients hold every connection.
         match socket.accept().await {
-            Ok(stream) => connections.spawn(stream, Peer::Control, app.clone(), None),
+            Ok(stream) => {
+                let user = stream.peer_cred().ok().map(|of| ControlUser(of.uid()));
+                connections.spawn(stream, Peer::Control, user, app.clone(), None);
+            }
             Err(error) => accept_failed(&error).await,
         }
     }

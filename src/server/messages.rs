@@ -10,19 +10,44 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::{HeaderMap, request};
-use serde_json::json;
+use http::{HeaderMap, StatusCode, request};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::server::auth::Caller;
 use crate::server::body;
 use crate::server::error::ApiError;
-use crate::server::gateway::{ClientKeyId, Incoming, MessagesReply, RequestId};
+use crate::server::gateway::{Incoming, MessagesReply, RequestId};
 use crate::server::json;
 use crate::server::state::AppState;
+use crate::telemetry::Observation;
 
 /// Longest header value that is passed on.
 const HEADER_LIMIT: usize = 256;
 
 /// Answers with one message or a stream of events.
+///
+/// Request, answer, events and errors are those of Anthropic's [Messages API](https://docs.anthropic.com/en/api/messages);
+/// they are not described here again. 503 says that no account can be used, 529 that none has capacity for now or that the
+/// store does not answer.
+#[utoipa::path(
+    post,
+    path = "/v1/messages",
+    operation_id = "createMessage",
+    tag = "models",
+    request_body(content = Object, description = "As Anthropic's Messages API has it"),
+    responses(
+        (status = 200, description = "A message, or with `stream` its events", content(
+            (Object = "application/json"),
+            (String = "text/event-stream")
+        )),
+        (status = 403, description = "The client key may not use the model"),
+        (status = 404, description = "The upstream does not know the model"),
+        (status = 429, description = "The quota is used up; `retry-after` says until when"),
+        (status = 502, description = "The upstream refuses or fails"),
+        (status = 529, description = "No capacity")
+    )
+)]
 pub(crate) async fn create(
     State(state): State<Arc<AppState>>,
     request: Request,
@@ -38,30 +63,55 @@ pub(crate) async fn create(
     })
 }
 
-/// Answers `{"input_tokens": n}`.
+/// How long a prompt is.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct TokenCount {
+    /// In tokens.
+    input_tokens: u64,
+}
+
+/// Counts the tokens of a prompt.
+///
+/// Request and answer are those of Anthropic's
+/// [token counting](https://docs.anthropic.com/en/api/messages-count-tokens).
+#[utoipa::path(
+    post,
+    path = "/v1/messages/count_tokens",
+    operation_id = "countTokens",
+    tag = "models",
+    request_body(content = Object, description = "As Anthropic's Messages API has it"),
+    responses(
+        (status = 200, description = "The count", body = TokenCount),
+        (status = 403, description = "The client key may not use the model"),
+        (status = 529, description = "No capacity")
+    )
+)]
 pub(crate) async fn count_tokens(
     State(state): State<Arc<AppState>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let incoming = incoming(&state, request).await?;
-    let tokens = state.gateway.count_tokens(incoming).await?;
-    Ok(json::value(&json!({ "input_tokens": tokens })))
+    let input_tokens = state.gateway.count_tokens(incoming).await?;
+    Ok(json::of(StatusCode::OK, &TokenCount { input_tokens }))
 }
 
 async fn incoming(state: &AppState, request: Request) -> Result<Incoming, ApiError> {
     let (parts, body) = request.into_parts();
     let session_header = printable(&parts.headers, "x-claude-code-session-id");
     let user_agent = printable(&parts.headers, USER_AGENT.as_str());
-    let (client_key, request_id) = caller(&parts)?;
+    let (Caller { key, name, models }, request_id) = caller(&parts)?;
+    // Only requests for messages are observed.
+    let observation = parts.extensions.get::<Observation>().cloned().unwrap_or_default();
+    observation.came_from(&key.0, &name);
     let body = body::read(Request::from_parts(parts, body), state.limits.model, &state.limits).await?;
-    Ok(Incoming { body, client_key, session_header, request_id, user_agent })
+    Ok(Incoming { body, client_key: key, models, session_header, request_id, user_agent, observation })
 }
 
 /// Set by the layers around every `/v1` route.
-fn caller(parts: &request::Parts) -> Result<(ClientKeyId, RequestId), ApiError> {
-    let key = parts.extensions.get::<ClientKeyId>().cloned();
+fn caller(parts: &request::Parts) -> Result<(Caller, RequestId), ApiError> {
+    let caller = parts.extensions.get::<Caller>().cloned();
     let id = parts.extensions.get::<RequestId>().cloned();
-    key.zip(id).ok_or_else(ApiError::internal)
+    caller.zip(id).ok_or_else(ApiError::internal)
 }
 
 fn printable(headers: &HeaderMap, name: &str) -> Option<String> {

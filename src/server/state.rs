@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::client_keys::{ClientKeys, KeyRing};
+use crate::auth::console::Console;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::server::assets::Assets;
-use crate::server::auth::{ApiKeys, ConsoleDoor};
+use crate::server::door::ConsoleDoor;
 use crate::server::drain::Drain;
+use crate::server::event_stream::Streams;
 use crate::server::gateway::Gateway;
+use crate::server::listen::Shutdown;
+use crate::server::proxies::Proxies;
 
 /// Shared by all connections of a process; built once by the composition root.
 pub struct AppState {
@@ -18,10 +23,18 @@ pub struct AppState {
     pub clock: Clock,
     /// Started, draining, cut.
     pub drain: Drain,
-    pub(crate) keys: ApiKeys,
+    pub(crate) keys: ClientKeys,
+    pub(crate) key_ring: KeyRing,
     pub(crate) console: ConsoleDoor,
+    pub(crate) proxies: Proxies,
     pub(crate) assets: Assets,
     pub(crate) limits: BodyLimits,
+    /// The address clients use, where the operator says so.
+    pub(crate) public_base_url: Option<String>,
+    /// The configured port.
+    pub(crate) port: u16,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) streams: Streams,
 }
 
 /// How much of a request body is read, and for how long.
@@ -31,6 +44,8 @@ pub(crate) struct BodyLimits {
     pub(crate) model: usize,
     /// Bytes of an account import.
     pub(crate) import: usize,
+    /// Bytes of a migration.
+    pub(crate) migration: usize,
     /// Bytes that a silent route drains.
     pub(crate) silent: usize,
     /// Longest pause between two pieces of a body.
@@ -42,29 +57,39 @@ pub(crate) struct BodyLimits {
 const MIB: usize = 1024 * 1024;
 
 impl AppState {
-    /// Takes from `config` what the HTTP surface needs: keys, password, limits, directories.
+    /// Takes from `config` what the HTTP surface needs: limits, directories, who is trusted.
     #[must_use]
-    pub fn new(gateway: Arc<dyn Gateway>, config: &ServerConfig, clock: Clock, drain: Drain) -> Arc<Self> {
-        let console = ConsoleDoor::new(
-            config.webui_password.as_ref(),
-            config.allow_insecure_console,
-            config.allowed_hosts.clone(),
-            clock.clone(),
-        );
+    pub fn new(
+        gateway: Arc<dyn Gateway>,
+        key_ring: KeyRing,
+        console: Console,
+        config: &ServerConfig,
+        clock: Clock,
+        drain: Drain,
+    ) -> Arc<Self> {
+        let console = ConsoleDoor::new(console, config);
+        let streams = Streams::new(drain.clone(), clock.clone());
         Arc::new(Self {
             gateway,
+            streams,
             clock,
             drain,
-            keys: ApiKeys::new(&config.api_keys),
+            keys: key_ring.keys().clone(),
+            key_ring,
             console,
+            proxies: Proxies::new(config.trusted_proxies.clone()),
             assets: Assets::new(config.public_dir.clone()),
+            public_base_url: config.public_base_url.clone(),
+            port: config.port,
             limits: BodyLimits {
                 model: config.request_body_limit,
                 import: 5 * MIB,
+                migration: 64 * MIB,
                 silent: MIB,
                 idle: Duration::from_secs(30),
                 total: Duration::from_mins(5),
             },
+            shutdown: Shutdown::from(config),
         })
     }
 }

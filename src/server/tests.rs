@@ -1,8 +1,14 @@
 //! The HTTP surface over a gateway of a few lines.
 
+pub(crate) mod config;
+mod console;
 pub(crate) mod fake;
+mod keys;
+mod operations;
 mod settings;
+mod signin;
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -80,13 +86,52 @@ async fn every_route_asks_for_its_credentials() {
         ("GET /api/status", 401),
         ("GET /api/accounts", 401),
         ("GET /api/replicas", 401),
+        ("GET /api/logs", 401),
+        ("GET /api/logs/stream?history=true", 401),
+        ("GET /api/events", 401),
+        ("GET /api/strategy/explain?model=m", 401),
         ("GET /api/accounts/", 401),
         ("HEAD /api/accounts", 401),
         ("GET /api/accounts/export", 401),
         ("POST /api/accounts/import", 401),
         ("DELETE /api/accounts/a%40b", 401),
+        ("GET /api/keys", 401),
+        ("POST /api/keys", 401),
+        ("PATCH /api/keys/x", 401),
+        ("DELETE /api/keys/x", 401),
+        ("POST /api/keys/x/revoke", 401),
+        ("POST /api/keys/x/rotate", 401),
+        ("POST /api/accounts/rotate-keys", 401),
+        ("PATCH /api/accounts/a%40b", 401),
+        ("POST /api/accounts/a%40b/toggle", 401),
+        ("POST /api/accounts/a%40b/verify", 401),
+        ("POST /api/migrate", 403),
+        ("POST /api/drain", 403),
         ("GET /api/settings", 401),
         ("PATCH /api/settings", 401),
+        ("GET /api/config", 200),
+        ("HEAD /api/config/", 200),
+        ("GET /API/config", 404),
+        ("POST /api/config", 401),
+        ("POST /api/config/", 401),
+        ("POST /api/models/config", 401),
+        ("GET /api/strategy/health", 401),
+        ("GET /api/server/presets", 401),
+        ("POST /api/server/presets", 401),
+        ("PATCH /api/server/presets/x", 401),
+        ("DELETE /api/server/presets/x", 401),
+        ("GET /api/claude/config", 401),
+        ("POST /api/claude/config", 401),
+        ("POST /api/claude/config/restore", 401),
+        ("GET /api/claude/mode", 401),
+        ("POST /api/claude/mode", 401),
+        ("GET /api/claude/presets", 401),
+        ("POST /api/claude/presets", 401),
+        ("DELETE /api/claude/presets/x", 401),
+        ("GET /api/auth/url", 401),
+        ("POST /api/auth/url", 401),
+        ("POST /api/auth/complete", 401),
+        ("GET /api/auth/status?state=x", 401),
         ("GET /api/unknown", 401),
         ("GET /api/store/export", 403),
         ("GET /metrics", 404),
@@ -197,7 +242,7 @@ async fn messages_and_counts() {
     assert_eq!(answer.header("x-from-gateway"), "yes");
     assert_eq!(
         answer.json(),
-        json!({ "echo": "{\"x\":1}", "key": "open", "session": "s-1", "agent": "claude-cli/2",
+        json!({ "echo": "{\"x\":1}", "key": "open", "models": [], "session": "s-1", "agent": "claude-cli/2",
                 "id": answer.header("request-id") })
     );
     let answer = call(&open, "POST /v1/messages", &headers, "stream").await;
@@ -297,13 +342,17 @@ async fn health_names_nobody_to_strangers() {
     let answer = call(&open, "GET /health?refresh=true", &[LOCAL], "").await;
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(
-        (&answer.json()["accounts"][0]["email"], &answer.json()["refresh"]),
-        (&json!("a@b"), &json!(true))
+        (&answer.json()["accounts"][0]["email"], &answer.json()["summary"]),
+        (&json!("a@b"), &json!("fresh"))
     );
     let answer = call(&open, "GET /health?refresh=true", &[("host", "gateway.example")], "").await;
     assert_eq!(
         answer.json(),
-        json!({ "status": "ok", "counts": { "total": 1 }, "accounts": [], "redacted": true })
+        json!({
+            "status": "ok", "timestamp": "2030-01-31T12:00:00.000Z", "latencyMs": 1, "summary": "as it was",
+            "counts": { "total": 1, "available": 1, "rateLimited": 0, "invalid": 0 },
+            "accounts": [], "redacted": true,
+        })
     );
     let answer = call(&locked(), "GET /health", &[("x-webui-password", "pass")], "").await;
     assert_eq!(answer.json()["accounts"][0]["email"], "a@b");
@@ -345,9 +394,39 @@ async fn files_are_strict_and_revalidated() {
     }
     assert_eq!(call(&locked(), "GET /", &[("if-none-match", "\"other\"")], "").await.status, 200);
     assert_eq!(
-        call(&locked(), "GET /js/start.js?t=1", &[], "").await.header("content-type"),
+        call(&locked(), "GET /js/app.js?t=1", &[], "").await.header("content-type"),
         "text/javascript; charset=utf-8"
     );
+}
+
+#[tokio::test]
+async fn files_are_compressed_for_whoever_takes_that() {
+    let state = state(&locked(), Fake::default());
+    let peer = Peer::Tcp("10.0.0.9:1".parse().unwrap());
+    let get = async |path: &str, headers: &[(&str, &str)]| {
+        let request = request(&format!("GET {path}"), headers, "", peer);
+        let (head, body) = app(&state).oneshot(request).await.unwrap().into_parts();
+        (head, body.collect().await.unwrap().to_bytes())
+    };
+    let (head, plain) = get("/js/app.js", &[]).await;
+    let tag = head.headers["etag"].clone();
+    assert_eq!(head.headers["vary"], "accept-encoding");
+    assert!(!head.headers.contains_key("content-encoding"));
+    let takes = ("accept-encoding", "gzip, br");
+    for _ in 0..2 {
+        let (head, packed) = get("/js/app.js", &[takes]).await;
+        assert_eq!(head.headers["content-encoding"], "gzip");
+        assert_eq!(head.headers["vary"], "accept-encoding");
+        assert!(packed.len() < plain.len() * 2 / 3, "{} of {}", packed.len(), plain.len());
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+        assert_eq!(unpacked, plain);
+        let packed_tag = head.headers["etag"].to_str().unwrap().to_owned();
+        assert_ne!(tag, packed_tag, "other bytes have another strong tag");
+        let (again, nothing) = get("/js/app.js", &[takes, ("if-none-match", &packed_tag)]).await;
+        assert_eq!((again.status.as_u16(), nothing.len()), (304, 0));
+        assert_eq!(get("/js/app.js", &[("if-none-match", &packed_tag)]).await.0.status, 200);
+    }
 }
 
 #[tokio::test]
@@ -368,7 +447,7 @@ async fn files_from_a_directory() {
         assert_eq!(call(&config, "GET /link.txt", &[], "").await.status, 404);
     }
     for path in
-        ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/.hidden", "/js/start.js", "/a\\b"]
+        ["/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/.hidden", "/js/app.js", "/a\\b"]
     {
         let answer = call(&config, &format!("GET {path}"), &[], "").await;
         assert_eq!(answer.status, 404, "{path}");
@@ -392,6 +471,14 @@ async fn accounts_over_the_console_api() {
         json!([{ "email": "bad@b", "reason": "Missing refresh_token or api_key" }])
     );
     assert_eq!(import["message"], "Imported 1 accounts");
+    let once = "POST /api/accounts/import?once=true";
+    let first = call(&open, once, &[LOCAL, JSON], body).await.json();
+    assert_eq!((&first["results"]["added"], first.get("importedBefore")), (&json!(["new@b"]), None));
+    assert_eq!(first["results"]["notes"][0]["reason"], "Retry");
+    let allowed = call(&open, &format!("{once}&allowRefused=true"), &[LOCAL, JSON], body).await.json();
+    assert_eq!(allowed["results"]["notes"][0]["reason"], "Allow");
+    let again = call(&open, once, &[LOCAL, JSON], r#"[{"email":"again@b"}]"#).await.json();
+    assert_eq!((&again["importedBefore"], &again["results"]["failed"]), (&json!(true), &json!([])));
     assert_eq!(call(&open, "POST /api/accounts/import", &[LOCAL], body).await.status, 415);
     let bad = call(&open, "POST /api/accounts/import", &[LOCAL, JSON], "[]").await;
     assert_eq!(bad.json(), json!({ "status": "error", "error": "accounts must be a non-empty array" }));
@@ -412,6 +499,59 @@ async fn accounts_over_the_console_api() {
 }
 
 #[tokio::test]
+async fn accounts_are_changed_and_tried_over_the_console_api() {
+    let open = ServerConfig::default();
+    let ask = async |line: &str, body: &str| {
+        let answer = call(&open, line, &[LOCAL, JSON], body.to_owned()).await;
+        (answer.status.as_u16(), answer.json())
+    };
+    let (status, answer) = ask("POST /api/accounts/a%40b/toggle", r#"{"enabled":false}"#).await;
+    assert_eq!((status, answer), (200, json!({ "status": "ok", "message": "Account a@b disabled" })));
+    let (status, answer) = ask("PATCH /api/accounts/a%40b", r#"{"quotaThreshold":0.5}"#).await;
+    assert_eq!((status, &answer["message"]), (200, &json!("Account a@b thresholds updated")));
+    assert_eq!(answer["account"], json!({ "email": "a@b", "modelQuotaThresholds": {} }));
+    let (status, answer) = ask("POST /api/accounts/a%40b/verify", "").await;
+    assert_eq!(
+        (status, answer),
+        (
+            200,
+            json!({ "status": "ok", "email": "a@b", "works": false, "reason": "banned", "cleared": false })
+        )
+    );
+    for (line, body, status, error) in [
+        ("POST /api/accounts/a%40b/toggle", "{}", 400, "enabled must be a boolean"),
+        ("POST /api/accounts/a%40b/toggle", "[]", 400, "The body must be an object"),
+        ("POST /api/accounts/x%40b/toggle", r#"{"enabled":true}"#, 404, "Account x@b not found"),
+        ("POST /api/accounts/x%40b/verify", "", 404, "Account x@b not found"),
+        ("PATCH /api/accounts/x%40b", "{}", 404, "Account x@b not found"),
+        (
+            "PATCH /api/accounts/a%40b",
+            r#"{"quotaThreshold":1}"#,
+            400,
+            "quotaThreshold must be 0-0.99 or null",
+        ),
+        (
+            "PATCH /api/accounts/a%40b",
+            r#"{"modelQuotaThresholds":{"m":"x"}}"#,
+            400,
+            "Invalid threshold for model m: must be 0-0.99",
+        ),
+        (
+            "PATCH /api/accounts/a%40b",
+            r#"{"modelQuotaThresholds":[]}"#,
+            400,
+            "modelQuotaThresholds must be an object or null",
+        ),
+    ] {
+        let (got, answer) = ask(line, body).await;
+        assert_eq!((got, &answer["error"]), (status, &json!(error)), "{line} {body}");
+    }
+    let full = call(&open, "GET /api/accounts/export?full=true", &[LOCAL], "").await;
+    assert_eq!(full.json(), json!({ "accounts": [{ "email": "a@b", "refreshToken": "1//secret" }] }));
+    assert_eq!(full.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
 async fn the_control_socket_is_trusted() {
     let control = async |gateway, line: &str| {
         ask(&state(&locked(), gateway), request(line, &[], "", Peer::Control)).await
@@ -419,7 +559,7 @@ async fn the_control_socket_is_trusted() {
     assert_eq!(control(Fake::default(), "GET /api/accounts").await.status, 200);
     let export = control(Fake::default(), "GET /api/store/export").await;
     assert_eq!((export.status.as_u16(), export.body.len()), (200, 300_000));
-    let failed = control(Fake { export_fails: true }, "GET /api/store/export").await;
+    let failed = control(Fake { export_fails: true, ..Fake::default() }, "GET /api/store/export").await;
     assert_eq!(failed.status.as_u16(), 529);
     let messages = request("POST /v1/messages", &[], "{}", Peer::Control);
     assert_eq!(ask(&state(&locked(), Fake::default()), messages).await.json()["key"], "control");

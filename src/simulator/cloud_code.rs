@@ -25,7 +25,7 @@ use super::{Endpoint, HangUp, Stage, World};
 
 const MOST_BODY: usize = 256 << 20;
 /// Conversations remembered per account and session, to tell what a cache would hold.
-const PREFIXES: usize = 8;
+const PREFIXES: usize = 16;
 const VALIDATION_URL: &str = "https://accounts.google.com/signin/continue?sarp=1&scc=1&continue=simulated";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +93,11 @@ pub(super) async fn handle(
     let email = account.map(|account| stage.ledger.account(account).email.as_str());
     let parsed = serde_json::from_slice::<Value>(&payload);
     let parsed_body = Arc::new(parsed.as_ref().ok().cloned().unwrap_or_default());
-    let mut exchange = if stage.scenario.record {
+    let exchange = if stage.scenario.record {
         world.recorder.begin(Recorded {
             id: 0,
             at_ms: world.clock.epoch_ms(),
+            ended_ms: None,
             endpoint,
             method: head.method.to_string(),
             path: head.uri.to_string(),
@@ -149,6 +150,14 @@ pub(super) async fn handle(
         return json(StatusCode::BAD_REQUEST, &invalid_argument(&refusal.message()), exchange);
     }
     let action = call.action();
+    match delayed(&action, exchange).await {
+        Ok(exchange) => call.answer(&action, exchange),
+        Err(cut) => cut,
+    }
+}
+
+/// Waits as long as the rule says; the error is the call's end, when the rule has it end without an answer.
+pub(super) async fn delayed(action: &Action, mut exchange: Exchange) -> Result<Exchange, Response> {
     if let Some(ms) = action.delay_ms {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
@@ -156,9 +165,9 @@ pub(super) async fn handle(
         exchange.end(Outcome::Cut);
         let mut response = Response::new(Body::empty());
         response.extensions_mut().insert(HangUp);
-        return response;
+        return Err(response);
     }
-    call.answer(&action, exchange)
+    Ok(exchange)
 }
 
 impl Call<'_> {
@@ -265,7 +274,11 @@ impl Call<'_> {
             Method::OnboardUser => ledger.onboard(self.account).to_string(),
             Method::FetchModels => ledger.models(self.account).to_string(),
         };
-        let steps = document(Bytes::from(text), action);
+        let delivery = action.delivery.unwrap_or(self.stage.scenario.delivery);
+        let mut steps = document(Bytes::from(text), action);
+        if self.method == Method::Generate && delivery.first_ms > 0 {
+            steps.push_front(Step::Pause(self.thinks(delivery.first_ms)));
+        }
         respond(200, "application/json; charset=UTF-8", steps, action, exchange)
     }
 
@@ -287,8 +300,18 @@ impl Call<'_> {
             fault_body(action.in_stream.unwrap_or(Fault::ServerError), self.model_id, Some(action), self.now)
                 .to_string()
         });
-        let steps = events(&chunks, error.as_deref(), action, delivery);
+        let mut steps = events(&chunks, error.as_deref(), action, delivery);
+        if delivery.first_ms > 0 {
+            steps.push_front(Step::Pause(self.thinks(delivery.first_ms)));
+        }
         respond(200, "text/event-stream", steps, action, exchange)
+    }
+
+    /// Half of `first_ms` up to twice as long, the same for the same request.
+    fn thinks(&self, first_ms: u64) -> Duration {
+        let id = self.body["requestId"].as_str().unwrap_or_default();
+        let share = id.bytes().fold(0_u64, |sum, byte| (sum * 31 + u64::from(byte)) % 151);
+        Duration::from_millis(first_ms.saturating_mul(50 + share) / 100)
     }
 
     fn whole(&self, action: &Action) -> String {

@@ -50,6 +50,8 @@ pub(super) struct Code {
     pub(super) challenge: String,
     pub(super) redirect_uri: String,
     pub(super) client_id: String,
+    /// Whether a refresh token was asked for.
+    pub(super) offline: bool,
 }
 
 /// Whether a call may go on.

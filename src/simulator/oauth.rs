@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -13,13 +12,13 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
-use super::cloud_code::{bearer, json as answer, respond};
+use super::cloud_code::{bearer, delayed, json as answer, respond};
 use super::delivery::document;
 use super::failure::{Facts, Fault, oauth};
 use super::ledger::{Code, challenge, rfc3339};
 use super::recorder::{Exchange, Outcome, Recorded, headers as recorded_headers};
 use super::rules::Seen;
-use super::{Endpoint, HangUp, Stage, World};
+use super::{Endpoint, Stage, World};
 
 type Fields = HashMap<String, String>;
 
@@ -51,6 +50,10 @@ fn code_for(stage: &Stage, query: &Fields) -> Result<(String, String), &'static 
     }
     let challenge = field("code_challenge").ok_or("code_challenge is missing")?;
     let redirect_uri = field("redirect_uri").ok_or("redirect_uri is missing")?;
+    // As for clients of desktop applications.
+    if !is_loopback(redirect_uri) {
+        return Err("redirect_uri must be an http address of this machine");
+    }
     field("state").ok_or("state is missing")?;
     field("scope").ok_or("scope is missing")?;
     let account = match field("login_hint") {
@@ -65,8 +68,20 @@ fn code_for(stage: &Stage, query: &Fields) -> Result<(String, String), &'static 
         challenge: challenge.to_owned(),
         redirect_uri: redirect_uri.to_owned(),
         client_id: client_id.to_owned(),
+        offline: field("access_type") == Some("offline"),
     });
     Ok((redirect_uri.to_owned(), code))
+}
+
+fn is_loopback(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    here && url.scheme() == "http"
 }
 
 /// `POST /token`: exchanges a code or a refresh token for an access token.
@@ -82,26 +97,12 @@ pub(super) async fn token(
     let account = form.get("refresh_token").and_then(|token| stage.ledger.by_refresh_token(token));
     let email = account.map(|account| stage.ledger.account(account).email.as_str());
     let mut exchange = record(&world, &stage, endpoint, &uri, &headers, email, &form, body.len());
-    let seen = Seen { path: uri.path(), endpoint, account: email, model: "", text: "", headers: &headers };
-    if let Some(action) = stage.rules.action(&seen) {
-        if let Some(ms) = action.delay_ms {
-            tokio::time::sleep(Duration::from_millis(ms)).await;
-        }
-        if action.hang_up {
-            exchange.end(Outcome::Cut);
-            let mut response = Response::new(Body::empty());
-            response.extensions_mut().insert(HangUp);
-            return response;
-        }
-        if action.fault.is_some() || action.status.is_some() {
-            let facts = Facts { model: "", reset_ms: 0, reset_at: rfc3339(0), validation_url: "" };
-            let body = action.body.clone().or_else(|| action.fault.map(|fault| fault.body(&facts)));
-            let text = action.body_text.clone().or(body.map(|body| body.to_string())).unwrap_or_default();
-            let status = action.status.or(action.fault.map(Fault::status)).unwrap_or(200);
-            let steps = document(Bytes::from(text), &action);
-            return respond(status, "application/json; charset=UTF-8", steps, &action, exchange);
-        }
-    }
+    let text = form.get("grant_type").map(String::as_str).unwrap_or_default();
+    let seen = Seen { path: uri.path(), endpoint, account: email, model: "", text, headers: &headers };
+    exchange = match acted(&stage, &seen, exchange).await {
+        Ok(exchange) => exchange,
+        Err(response) => return response,
+    };
     let form_encoded = headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
@@ -112,6 +113,21 @@ pub(super) async fn token(
             answer(status, &oauth(code, reason), exchange)
         }
     }
+}
+
+/// What a rule makes of a call; without one the exchange goes on.
+async fn acted(stage: &Stage, seen: &Seen<'_>, exchange: Exchange) -> Result<Exchange, Response> {
+    let Some(action) = stage.rules.action(seen) else { return Ok(exchange) };
+    let exchange = delayed(&action, exchange).await?;
+    if action.fault.is_some() || action.status.is_some() {
+        let facts = Facts { model: "", reset_ms: 0, reset_at: rfc3339(0), validation_url: "" };
+        let body = action.body.clone().or_else(|| action.fault.map(|fault| fault.body(&facts)));
+        let text = action.body_text.clone().or(body.map(|body| body.to_string())).unwrap_or_default();
+        let status = action.status.or(action.fault.map(Fault::status)).unwrap_or(200);
+        let steps = document(Bytes::from(text), &action);
+        return Err(respond(status, "application/json; charset=UTF-8", steps, &action, exchange));
+    }
+    Ok(exchange)
 }
 
 type Denied = (u16, &'static str, &'static str);
@@ -145,7 +161,9 @@ fn grant(stage: &Stage, form: &Fields) -> Result<Value, Denied> {
                 return Err((401, "unauthorized_client", "Unauthorized"));
             }
             let mut value = tokens(stage, kept.account);
-            value["refresh_token"] = json!(stage.ledger.account(kept.account).refresh_token);
+            if kept.offline {
+                value["refresh_token"] = json!(stage.ledger.account(kept.account).refresh_token);
+            }
             Ok(value)
         }
         _ => Err((400, "unsupported_grant_type", "Invalid grant_type")),
@@ -158,9 +176,20 @@ fn tokens(stage: &Stage, account: usize) -> Value {
 }
 
 /// `GET /userinfo`.
-pub(super) async fn userinfo(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
+pub(super) async fn userinfo(
+    State(world): State<Arc<World>>,
+    Extension(Endpoint(endpoint)): Extension<Endpoint>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let stage = world.stage.load_full();
-    let Some(account) = bearer(&headers).and_then(|token| stage.ledger.account_of(token)) else {
+    let account = bearer(&headers).and_then(|token| stage.ledger.account_of(token));
+    let email = account.map(|account| stage.ledger.account(account).email.as_str());
+    let seen = Seen { path: uri.path(), endpoint, account: email, model: "", text: "", headers: &headers };
+    if let Err(response) = acted(&stage, &seen, Exchange::unrecorded()).await {
+        return response;
+    }
+    let Some(account) = account else {
         let facts = Facts { model: "", reset_ms: 0, reset_at: String::new(), validation_url: "" };
         return answer(StatusCode::UNAUTHORIZED, &Fault::Unauthorized.body(&facts), Exchange::unrecorded());
     };
@@ -192,6 +221,7 @@ fn record(
     world.recorder.begin(Recorded {
         id: 0,
         at_ms: world.clock.epoch_ms(),
+        ended_ms: None,
         endpoint,
         method: "POST".to_owned(),
         path: uri.to_string(),

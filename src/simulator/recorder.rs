@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::validate::Refusal;
+use crate::clock::Clock;
 
 /// The oldest exchanges are forgotten beyond this many.
 const KEPT: usize = 10_000;
@@ -34,6 +35,8 @@ pub struct Recorded {
     pub id: u64,
     /// When it came, milliseconds since the epoch.
     pub at_ms: i64,
+    /// When it ended, milliseconds since the epoch; none while it is open.
+    pub ended_ms: Option<i64>,
     /// The listener it came to.
     pub endpoint: usize,
     /// HTTP method.
@@ -105,11 +108,12 @@ impl Counts {
 pub(super) struct Recorder {
     kept: Mutex<VecDeque<Recorded>>,
     counts: watch::Sender<Counts>,
+    clock: Clock,
 }
 
 impl Recorder {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { kept: Mutex::new(VecDeque::new()), counts: watch::Sender::default() })
+    pub(super) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self { kept: Mutex::default(), counts: watch::Sender::default(), clock })
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<Recorded>> {
@@ -206,9 +210,11 @@ impl Exchange {
 
     fn settle(&self, outcome: Outcome) {
         let sent = self.sent;
+        let ended_ms = self.recorder.as_ref().map(|recorder| recorder.clock.epoch_ms());
         self.change(|recorded| {
             recorded.outcome = outcome;
             recorded.bytes_sent = sent;
+            recorded.ended_ms = ended_ms;
         });
         if let Some(recorder) = &self.recorder {
             recorder.counts.send_modify(|counts| {

@@ -67,12 +67,13 @@ pub enum ScenarioError {
     Malformed(#[from] serde_json::Error),
 }
 
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("default", include_str!("scenarios/default.json")),
     ("team", include_str!("scenarios/team.json")),
     ("quota", include_str!("scenarios/quota.json")),
     ("flaky", include_str!("scenarios/flaky.json")),
     ("bench", include_str!("scenarios/bench.json")),
+    ("demo", include_str!("scenarios/demo.json")),
 ];
 
 impl Scenario {
@@ -223,11 +224,14 @@ pub struct Delivery {
     pub interval_ms: u64,
     /// Characters of text in a chunk.
     pub chunk_chars: usize,
+    /// Pause before the first chunk, or before an answer that does not stream, milliseconds: between half of it and
+    /// twice as long, by the request's id.
+    pub first_ms: u64,
 }
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { mode: Mode::Flush, interval_ms: 10, chunk_chars: 24 }
+        Self { mode: Mode::Flush, interval_ms: 10, chunk_chars: 24, first_ms: 0 }
     }
 }
 
@@ -279,7 +283,7 @@ pub struct When {
     pub account: Option<String>,
     /// Model id; a final `*` matches any end.
     pub model: Option<String>,
-    /// Part of the last text of the user.
+    /// Part of the last text of the user; of calls for tokens, of the grant type.
     pub text: Option<String>,
     /// A header's name and part of its value.
     pub header: Option<(String, String)>,

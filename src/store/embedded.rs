@@ -11,6 +11,7 @@ mod journal;
 mod keyspace;
 mod lock;
 mod number;
+mod packing;
 mod replay;
 pub(in crate::store) mod resp;
 mod sandbox;
@@ -148,6 +149,12 @@ impl EmbeddedHost {
         };
         out.write_all(&commands)?;
         out.flush()
+    }
+
+    /// The names of keys that begin with `prefix`.
+    pub fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let now = self.clock.epoch_ms();
+        Ok(self.engine()?.with_keyspace(|keyspace| snapshot::names(keyspace, prefix, now)))
     }
 
     /// Every key as text, ordered by name, to compare two stores by: one line per key,

@@ -5,10 +5,11 @@
 //! streams that all replicas share.
 //!
 //! Writing costs the caller nothing but a short lock: entries wait in a bounded queue, a task appends them in
-//! batches, and what cannot be kept is dropped, the oldest first, and counted. Reading follows a [`Cursor`]: each
+//! batches, and what cannot be kept is dropped, the oldest first, and counted; an entry can say so ([`Missing`]). Reading follows a [`Cursor`]: each
 //! answer starts right behind it and carries the next one, without gap or duplicate; where that is impossible,
 //! because entries in between are no longer kept, the answer says so ([`FeedError::Lost`]).
 
+pub mod hub;
 pub mod notice;
 mod queue;
 pub mod redis;
@@ -26,6 +27,8 @@ use futures_util::future::BoxFuture;
 pub const ENTRY_MAX: usize = 8 * 1024;
 /// Entries of one answer at most.
 pub const PAGE_MAX: usize = 1000;
+/// How long an entry is kept.
+const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// What a feed is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +53,8 @@ impl Topic {
     }
 }
 
-/// A place in a topic: behind one entry, or before the first. Opaque to readers; valid for the feed it came from.
+/// A place in a topic: behind one entry, or before the first. Opaque to readers; valid for the feed it came from, and the
+/// same to all replicas that share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     /// The store's time, ms since the epoch; for a ring when it was made.
@@ -59,9 +63,18 @@ pub struct Cursor {
     pub(super) number: u64,
 }
 
+impl Cursor {
+    /// Before all entries of any feed.
+    pub const ORIGIN: Self = Self { ms: 0, number: 0 };
+}
+
+/// Digits of either number of a cursor at most: times until the year 33,658, and far from where a number that is one
+/// larger or smaller is none.
+const DIGITS: usize = 15;
+
 /// Text that is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a cursor is two numbers with `-` between them")]
+#[error("a cursor is two numbers of at most {DIGITS} digits with `-` between them")]
 pub struct InvalidCursor;
 
 impl fmt::Display for Cursor {
@@ -76,7 +89,7 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
         let number = |digits: &str| {
             // A number's own parser takes a sign, too.
-            let plain = digits.bytes().all(|b| b.is_ascii_digit());
+            let plain = digits.len() <= DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
             digits.parse().ok().filter(|_| plain).ok_or(InvalidCursor)
         };
         let (ms, count) = text.split_once('-').ok_or(InvalidCursor)?;
@@ -106,7 +119,7 @@ pub struct Page {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
     /// Entries behind the cursor are no longer kept, or the cursor is not of this feed: start anew with
-    /// [`Feed::recent`].
+    /// [`Feed::beyond`].
     #[error("entries behind this cursor are no longer kept")]
     Lost,
     /// As many readers as are served at a time are waiting already.
@@ -125,8 +138,24 @@ pub trait Feed: Send + Sync {
     /// Appends `text`, one JSON object. Returns at once and never fails: what cannot be kept is dropped and counted.
     fn append(&self, topic: Topic, text: Bytes);
 
+    /// How many appended entries of `topic` cannot be read yet, because they wait for the store.
+    fn waiting(&self, topic: Topic) -> usize;
+
     /// The newest `limit` entries, at most [`PAGE_MAX`], and the place behind them.
     fn recent(&self, topic: Topic, limit: usize) -> BoxFuture<'_, Result<Page, FeedError>>;
+
+    /// The first `limit` entries, at most [`PAGE_MAX`], of those that are newer than `cursor`, whether others between are
+    /// lost or not; without any, the place is behind all there is.
+    fn beyond(&self, topic: Topic, cursor: Cursor, limit: usize) -> BoxFuture<'_, Result<Page, FeedError>>;
+
+    /// The newest `limit` of the entries older than `cursor`, at most [`PAGE_MAX`], the oldest first; none when
+    /// there are none any more.
+    fn before(
+        &self,
+        topic: Topic,
+        cursor: Cursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, FeedError>>;
 
     /// Up to `limit` entries, at most [`PAGE_MAX`], right behind `cursor`; none when there are none yet.
     fn after(&self, topic: Topic, cursor: Cursor, limit: usize) -> BoxFuture<'_, Result<Page, FeedError>>;
@@ -144,6 +173,10 @@ pub trait Feed: Send + Sync {
 /// Told how many entries of a topic were dropped; must not block, nor write to the feed.
 pub type Dropped = Arc<dyn Fn(Topic, u64) + Send + Sync>;
 
+/// Makes the entry that stands where so many entries of a topic are missing, because they were dropped before they were
+/// written; `None` where readers are not told.
+pub type Missing = Arc<dyn Fn(Topic, u64) -> Option<Bytes> + Send + Sync>;
+
 fn page_size(limit: usize) -> usize {
     limit.clamp(1, PAGE_MAX)
 }
@@ -156,7 +189,10 @@ mod tests {
     fn cursors_survive_the_way_through_a_client() {
         let cursor = Cursor { ms: 1_800_000_000_000, number: 7 };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for text in ["", "1", "1-", "-1", "1-2-3", "+1-2", "1-18446744073709551616", "$", "a-b"] {
+        let last = Cursor { ms: 999_999_999_999_999, number: 999_999_999_999_999 };
+        assert_eq!(last.to_string().parse(), Ok(last));
+        let long = ["1-1000000000000000", "1000000000000000-1", "18446744073709551615-18446744073709551615"];
+        for text in ["", "1", "1-", "-1", "1-2-3", "+1-2", "$", "a-b"].into_iter().chain(long) {
             assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
         }
     }

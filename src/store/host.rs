@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
+use super::ident::AccountId;
 use super::script::Script;
 
 /// Runs scripts over one keyspace.
@@ -231,6 +232,10 @@ impl ScriptError {
     }
 }
 
+/// What an operator is told of an account whose record cannot be read.
+pub const DAMAGED: &str =
+    "its record in the store is damaged: import the account again, sign in again, or remove it";
+
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -271,6 +276,12 @@ pub enum StoreError {
         script: &'static str,
         /// Lua's message.
         message: String,
+    },
+    /// An account of which the store holds what cannot be read; it takes no part in selection.
+    #[error("account {account}: {}", DAMAGED)]
+    Damaged {
+        /// The account.
+        account: AccountId,
     },
     /// A reply has not the shape its wrapper expects.
     #[error("script {script}: expected {expected}, got {got}")]

@@ -60,9 +60,30 @@ id! {
     OwnerId
 }
 
+impl OwnerId {
+    /// A new one; `None` when the system gives no randomness.
+    #[must_use]
+    pub fn random() -> Option<Self> {
+        let mut bytes = [0_u8; 16];
+        getrandom::fill(&mut bytes).ok()?;
+        // Digits are always an id.
+        Self::new(&u128::from_ne_bytes(bytes).to_string()).ok()
+    }
+}
+
 id! {
     /// One run of one gateway process: random, new with each start.
     ReplicaId
+}
+
+id! {
+    /// The id that the answer to a request carries in its header `request-id`.
+    RequestName
+}
+
+id! {
+    /// A client key's opaque id: random, not derived from its secret, the same after a rotation. It may be logged.
+    ClientId
 }
 
 macro_rules! number {

@@ -11,7 +11,7 @@ use super::embedded::EmbeddedHost;
 use super::host::{Call, Event, Reply, ScriptHost, StoreError};
 use super::ident::{AccountId, Source};
 use super::keys::Keys;
-use super::ops::accounts::{Change, PutAccount};
+use super::ops::accounts::PutAccount;
 use super::ops::listing::AccountView;
 use super::registry;
 use crate::clock::Clock;
@@ -103,21 +103,7 @@ impl ScriptHost for Unsteady {
 /// Adds an account that signs in with `sealed`.
 pub(crate) async fn add_account(store: &Store, id: &AccountId, source: Source, sealed: &str) {
     let email = format!("{id}@example.com");
-    let put = PutAccount {
-        id,
-        email: &email,
-        source,
-        sealed,
-        project: None,
-        managed_project: None,
-        session: "session",
-        added_at_ms: None,
-        subscription: None,
-        database: None,
-        enabled: None,
-        threshold: Change::Keep,
-        model_thresholds: Change::Keep,
-    };
+    let put = PutAccount::new(id, &email, source, sealed, "session");
     store.put_account(&put).await.unwrap();
 }
 

@@ -1,107 +1,171 @@
 //! The gateway's metrics.
 //!
-//! Names are `antigravity_proxy_<noun>_<unit>[_total]`; each field's doc comment is the metric's help
-//! text. Labels are bounded: every label value comes from a closed enum of this file or from
-//! [`Metrics::model_label`].
+//! Names are `antigravity_proxy_<noun>_<unit>[_total]`; each field's doc comment is the metric's help text, and
+//! `docs/metrics.md` is made of this table and of [`label`]. Labels are bounded: their values come from closed enums,
+//! from the routes, scripts and endpoints of the program, or are models of the pool, of which 50 get a label of their
+//! own. With every value in use a gateway exports fewer than 5,000 series (`tests/it/cardinality.rs`).
 
-use std::collections::BTreeSet;
+mod family;
+pub mod label;
+mod models;
+pub mod process;
+pub mod reference;
+
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
-/// Latency buckets of whole requests and upstream calls, seconds.
-const REQUEST_SECONDS: &[f64] =
-    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
-/// Latency buckets of store calls, seconds.
-const STORE_SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
-/// Most distinct models that get a label of their own.
-const MAX_MODELS: usize = 100;
+pub use self::family::{Counters, Gauges, Grid, Histograms};
+use self::label::{
+    AccountState, AttemptOutcome, CountSource, Decision, Endpoint, Label as _, LabelValues, LimitKind, Model,
+    Outcome, RefreshOutcome, RetryReason, RetryStep, Route, Script, SpanLoss, Status, StatusClass, Strategy,
+    TokenKind, Topic, UpstreamMethod, Values, Version, WaitReason,
+};
+pub use self::models::ModelMetrics;
+use self::models::{Families, Models};
+
+/// Answers of the console and heads of streams, seconds.
+const HTTP_SECONDS: &[f64] = &[0.01, 0.1, 0.5, 2.5, 10.0];
+/// Time to the first event, seconds.
+const FIRST_EVENT_SECONDS: &[f64] = &[0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0];
+/// Streams, seconds.
+const STREAM_SECONDS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0];
+/// Calls of the upstream and of the token endpoint, seconds.
+const UPSTREAM_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Waits for the pool, seconds.
+const WAIT_SECONDS: &[f64] = &[0.05, 0.25, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0];
+/// Round trips to the store, seconds.
+const STORE_SECONDS: &[f64] = &[0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0];
+
+/// One row of the table, for the manual.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its whole name.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels and what may stand in them.
+    pub labels: &'static [(&'static str, Values)],
+    /// Its help text.
+    pub help: &'static str,
+}
 
 macro_rules! metrics {
-    ($( #[doc = $help:literal] $field:ident: $kind:ident $(<$buckets:ident>)? = $name:literal $([$($label:literal),+])?; )+) => {
-        /// Handles of all metrics; `Sync`, shared behind an `Arc`.
+    ($( #[doc = $help:literal] $field:ident: $kind:ident $(<$buckets:ident>)? = $name:literal $([$($label:ident: $values:ident),+])?; )+) => {
+        /// A handle of each metric.
         #[derive(Debug)]
-        pub struct Metrics {
-            registry: Registry,
-            models: ArcSwap<BTreeSet<String>>,
-            $( #[doc = $help] pub $field: $kind, )+
+        pub struct Handles {
+            $( #[doc = $help] pub $field: metrics!(@type $kind [$($($values)+)?]), )+
         }
 
-        impl Metrics {
-            /// Registers everything in a registry of its own.
-            ///
-            /// # Errors
-            ///
-            /// Two metrics of the same name: a mistake in this file, found by its test.
-            pub fn new() -> Result<Self, prometheus::Error> {
-                let registry = Registry::new();
-                $( let $field = metrics!(@build $kind $(<$buckets>)? $name, $help.trim(), [$($($label),+)?]);
-                   registry.register(Box::new($field.clone()))?; )+
-                let metrics = Self { registry, models: ArcSwap::default(), $($field),+ };
-                metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-                Ok(metrics)
+        /// All metrics of this table.
+        pub const TABLE: &[Metric] = &[$( Metric {
+            name: concat!("antigravity_proxy_", $name),
+            kind: metrics!(@word $kind),
+            labels: &[$($( (stringify!($label), <$values as LabelValues>::VALUES), )+)?],
+            help: $help.trim_ascii(),
+        }, )+];
+
+        impl Handles {
+            fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+                $(
+                    let opts = metrics!(@opts [$($buckets)?] concat!("antigravity_proxy_", $name), $help.trim_ascii());
+                    let $field = metrics!(@build $kind [$($($label $values)+)?] opts);
+                    registry.register(Box::new($field.clone()))?;
+                )+
+                Ok(Self { $($field),+ })
             }
         }
     };
-    (@build IntCounter $name:literal, $help:expr, []) => { IntCounter::new(concat!("antigravity_proxy_", $name), $help)? };
-    (@build IntGauge $name:literal, $help:expr, []) => { IntGauge::new(concat!("antigravity_proxy_", $name), $help)? };
-    (@build IntCounterVec $name:literal, $help:expr, [$($label:literal),+]) => {
-        IntCounterVec::new(Opts::new(concat!("antigravity_proxy_", $name), $help), &[$($label),+])?
+    (@word IntCounter) => { "counter" };
+    (@word Counter) => { "counter" };
+    (@word Counters) => { "counter" };
+    (@word Grid) => { "counter" };
+    (@word IntCounterVec) => { "counter" };
+    (@word IntGauge) => { "gauge" };
+    (@word Gauges) => { "gauge" };
+    (@word IntGaugeVec) => { "gauge" };
+    (@word Histogram) => { "histogram" };
+    (@word Histograms) => { "histogram" };
+    (@word HistogramVec) => { "histogram" };
+    // Closed labels are part of the type; open ones are given where something is counted.
+    (@type Counters [$values:ident]) => { Counters<$values> };
+    (@type Gauges [$values:ident]) => { Gauges<$values> };
+    (@type Histograms [$values:ident]) => { Histograms<$values> };
+    (@type Grid [$first:ident $second:ident]) => { Grid<$first, $second> };
+    (@type $kind:ident [$($values:ident)*]) => { $kind };
+    (@opts [] $name:expr, $help:expr) => { Opts::new($name, $help) };
+    (@opts [$buckets:ident] $name:expr, $help:expr) => { HistogramOpts::new($name, $help).buckets($buckets.to_vec()) };
+    (@build Counters [$label:ident $values:ident] $opts:ident) => { Counters::new($opts, stringify!($label))? };
+    (@build Gauges [$label:ident $values:ident] $opts:ident) => { Gauges::new($opts, stringify!($label))? };
+    (@build Histograms [$label:ident $values:ident] $opts:ident) => { Histograms::new($opts, stringify!($label))? };
+    (@build Grid [$a:ident $first:ident $b:ident $second:ident] $opts:ident) => {
+        Grid::new($opts, [stringify!($a), stringify!($b)])?
     };
-    (@build IntGaugeVec $name:literal, $help:expr, [$($label:literal),+]) => {
-        IntGaugeVec::new(Opts::new(concat!("antigravity_proxy_", $name), $help), &[$($label),+])?
-    };
-    (@build Histogram<$buckets:ident> $name:literal, $help:expr, []) => {
-        Histogram::with_opts(
-            HistogramOpts::new(concat!("antigravity_proxy_", $name), $help).buckets($buckets.to_vec()),
-        )?
-    };
-    (@build HistogramVec<$buckets:ident> $name:literal, $help:expr, [$($label:literal),+]) => {
-        HistogramVec::new(
-            HistogramOpts::new(concat!("antigravity_proxy_", $name), $help).buckets($buckets.to_vec()),
-            &[$($label),+],
-        )?
-    };
+    (@build $kind:ident [] $opts:ident) => { $kind::with_opts($opts)? };
+    (@build $kind:ident [$($label:ident $values:ident)+] $opts:ident) => { $kind::new($opts, &[$(stringify!($label)),+])? };
 }
 
 metrics! {
-    /// HTTP requests by route pattern and status class.
-    http_requests: IntCounterVec = "http_requests_total" ["route", "status"];
-    /// Time from a request's head to its answer's head, by route pattern; a stream goes on after that.
-    http_request_seconds: HistogramVec<REQUEST_SECONDS> = "http_request_duration_seconds" ["route"];
-    /// Time from a request's arrival at dispatch to the first event of its answer, to its end where it is not streamed.
-    first_event_seconds: Histogram<REQUEST_SECONDS> = "first_event_duration_seconds";
+    /// HTTP requests by route and class of status; 4xx includes those that their client gave up.
+    http_requests: IntCounterVec = "http_requests_total" [route: Route, status: StatusClass];
+    /// Time from a request's head to its answer's head; a stream goes on after that.
+    http_request_seconds: HistogramVec<HTTP_SECONDS> = "http_request_duration_seconds" [route: Route];
+    /// Model requests (`/v1/messages`) that have ended, counted once, with the end of the whole answer; what was refused before it was looked at (key, size of the body) is in `http_requests_total` alone. The model is the one that answered, else the one that was to.
+    requests: IntCounterVec = "requests_total" [model: Model, status: Status, outcome: Outcome];
+    /// Time from a model request's arrival to the first event of its answer, to its end where it is not streamed.
+    first_event_seconds: HistogramVec<FIRST_EVENT_SECONDS> = "first_event_duration_seconds" [model: Model];
+    /// Time from the first event of a streamed answer to its end, whatever ended it.
+    stream_seconds: HistogramVec<STREAM_SECONDS> = "stream_duration_seconds" [model: Model];
     /// Answers that are being streamed.
     streams: IntGauge = "streams_in_flight";
-    /// Upstream calls by outcome class.
-    upstream_attempts: IntCounterVec = "upstream_attempts_total" ["outcome"];
-    /// Time from an upstream call to its response headers.
-    upstream_header_seconds: Histogram<REQUEST_SECONDS> = "upstream_header_duration_seconds";
-    /// Requests to choose an account, by what was decided.
-    admissions: IntCounterVec = "admissions_total" ["decision"];
-    /// Requests that waited for the pool.
-    waits: IntCounter = "pool_waits_total";
+    /// Tokens of answers.
+    tokens: IntCounterVec = "tokens_total" [model: Model, kind: TokenKind];
+    /// Accounts of the pool by state, the same in every replica; counted every 15 to 18 s and within 2 s of a change, in pools of thousands less often.
+    accounts: Gauges = "accounts" [state: AccountState];
+    /// Requests in flight on accounts in that state, of all replicas; read together with the accounts.
+    account_requests: Gauges = "account_requests_in_flight" [state: AccountState];
+    /// Requests to choose an account, by strategy and by what was decided; one request asks again after a wait or a failure.
+    admissions: Grid = "admissions_total" [strategy: Strategy, decision: Decision];
+    /// Waits for the pool, by what a request waited for when it began to.
+    waits: Counters = "pool_waits_total" [reason: WaitReason];
+    /// Time from the beginning of a wait to an account, or until the request gave up.
+    wait_seconds: Histograms<WAIT_SECONDS> = "pool_wait_duration_seconds" [reason: WaitReason];
     /// Requests that are waiting for the pool.
     waiters: IntGauge = "pool_waiters";
+    /// What was tried again within one request, by why and how.
+    retries: Grid = "retries_total" [reason: RetryReason, step: RetryStep];
+    /// Limits of accounts that this replica's requests newly met or extended.
+    limits_set: Counters = "limits_set_total" [kind: LimitKind];
+    /// Access tokens that this replica had to get; fixed tokens are not counted.
+    token_refreshes: Counters = "token_refreshes_total" [outcome: RefreshOutcome];
+    /// Time of one exchange with the token endpoint, failed ones included.
+    token_refresh_seconds: Histogram<UPSTREAM_SECONDS> = "token_refresh_duration_seconds";
+    /// Upstream calls of model requests by how they ended; one that a client gave up is not counted.
+    upstream_attempts: Counters = "upstream_attempts_total" [outcome: AttemptOutcome];
+    /// Time from an upstream call to the headers of its answer, whatever its status.
+    upstream_header_seconds: HistogramVec<UPSTREAM_SECONDS> = "upstream_header_duration_seconds" [endpoint: Endpoint, method: UpstreamMethod];
     /// Content blocks of unknown type left out of a request.
     dropped_blocks: IntCounter = "dropped_blocks_total";
-    /// Tokens by model and direction: `input`, `output`, `cache_read`.
-    tokens: IntCounterVec = "tokens_total" ["model", "direction"];
-    /// Answers of `count_tokens` by where the number came from: `upstream`, `cache`, `local`.
-    token_counts: IntCounterVec = "token_counts_total" ["source"];
+    /// Answers of `count_tokens` by where the number came from.
+    token_counts: Counters = "token_counts_total" [source: CountSource];
     /// Store calls by script.
-    store_calls: IntCounterVec = "store_calls_total" ["script"];
+    store_calls: IntCounterVec = "store_calls_total" [script: Script];
     /// Failed store calls by script.
-    store_errors: IntCounterVec = "store_errors_total" ["script"];
-    /// Time of one round trip to the store.
-    store_seconds: Histogram<STORE_SECONDS> = "store_call_duration_seconds";
-    /// Whether the last store call succeeded.
+    store_errors: IntCounterVec = "store_errors_total" [script: Script];
+    /// Time of the round trip to the store that a script took part in; one trip may carry several.
+    store_seconds: HistogramVec<STORE_SECONDS> = "store_call_duration_seconds" [script: Script];
+    /// Whether the store answers.
     store_up: IntGauge = "store_up";
+    /// Times the store became unreachable.
+    store_outages: IntCounter = "store_outages_total";
+    /// Time without the store, an outage that lasts included.
+    store_outage_seconds: Counter = "store_outage_seconds_total";
     /// Signatures that could not be remembered.
     signature_put_failures: IntCounter = "signature_put_failures_total";
     /// Settlements that wait for the store.
@@ -110,26 +174,18 @@ metrics! {
     settlements_dropped: IntCounter = "settlements_dropped_total";
     /// Replicas of the pool that are alive, as this one saw them last.
     replicas: IntGauge = "replicas";
+    /// Events and log records that wait to be written to the feed.
+    feed_queued: Gauges = "feed_queued" [topic: Topic];
     /// Events and log records that were dropped before a reader could see them.
-    feed_dropped: IntCounterVec = "feed_dropped_total" ["topic"];
+    feed_dropped: Counters = "feed_dropped_total" [topic: Topic];
+    /// Spans of traces that never reached the collector.
+    spans_dropped: Counters = "spans_dropped_total" [reason: SpanLoss];
     /// Whether the settings in the shared store are not usable, so that the last usable ones stay in force.
     shared_settings_rejected: IntGauge = "shared_settings_rejected";
     /// The generation of the shared settings that this gateway knows.
     shared_settings_generation: IntGauge = "shared_settings_generation";
     /// The running version; always 1.
-    build_info: IntGaugeVec = "build_info" ["version"];
-}
-
-/// The classes of HTTP status that label [`Metrics::http_requests`].
-#[must_use]
-pub fn status_class(status: u16) -> &'static str {
-    match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    }
+    build_info: IntGaugeVec = "build_info" [version: Version];
 }
 
 /// One more in a gauge for as long as it lives.
@@ -151,43 +207,58 @@ impl Drop for Gauged {
     }
 }
 
+/// All metrics; `Sync`, shared behind an `Arc`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    models: Models,
+    handles: Handles,
+}
+
+impl Deref for Metrics {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.handles
+    }
+}
+
 impl Metrics {
+    /// Registers everything in a registry of its own.
+    ///
+    /// # Errors
+    ///
+    /// Two metrics of the same name: a mistake in this file, found by its test.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let handles = Handles::new(&registry)?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(process::Process::new()?))?;
+        handles.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let models = Models::new(Families {
+            requests: handles.requests.clone(),
+            first_event: handles.first_event_seconds.clone(),
+            stream: handles.stream_seconds.clone(),
+            tokens: handles.tokens.clone(),
+        });
+        Ok(Self { registry, models, handles })
+    }
+
     /// Counts one finished HTTP request. `route` is the matched pattern, never the raw path.
     pub fn http_request(&self, route: &str, status: u16, took: Duration) {
-        self.http_requests.with_label_values(&[route, status_class(status)]).inc();
+        self.http_requests.with_label_values(&[route, StatusClass::of(status).label()]).inc();
         self.http_request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
     }
 
-    /// Replaces the catalogue of models that get labels of their own; of more than 100 the first in
-    /// alphabetical order.
+    /// Tells which models the pool offers: they get labels of their own, at most 50 in the life of a process.
     pub fn set_models<'m>(&self, ids: impl IntoIterator<Item = &'m str>) {
-        let mut models: BTreeSet<String> = ids.into_iter().map(str::to_owned).collect();
-        while models.len() > MAX_MODELS {
-            models.pop_last();
-        }
-        self.models.store(Arc::new(models));
+        self.models.add(&ids.into_iter().collect::<Vec<_>>());
     }
 
-    /// `model` when it is in the catalogue, else `other`, so that clients cannot create labels.
+    /// The metrics of `model`; those of `other` unless the pool offers it, so that clients cannot create labels.
     #[must_use]
-    pub fn model_label<'m>(&self, model: &'m str) -> &'m str {
-        if self.models.load().contains(model) { model } else { "other" }
-    }
-
-    /// Counts what one answer used.
-    pub fn used_tokens(&self, model: &str, input: u64, output: u64, cache_read: u64) {
-        let model = self.model_label(model);
-        for (direction, count) in [("input", input), ("output", output), ("cache_read", cache_read)] {
-            self.tokens.with_label_values(&[model, direction]).inc_by(count);
-        }
-    }
-
-    /// Counts one call of `script` as part of a round trip.
-    pub fn store_call(&self, script: &'static str, failed: bool) {
-        self.store_calls.with_label_values(&[script]).inc();
-        if failed {
-            self.store_errors.with_label_values(&[script]).inc();
-        }
+    pub fn model(&self, model: &str) -> Arc<ModelMetrics> {
+        self.models.get(model)
     }
 
     /// All metrics in Prometheus' text format.
@@ -210,19 +281,47 @@ mod tests {
     fn every_metric_is_named_by_the_rule_and_rendered() {
         let metrics = Metrics::new().unwrap();
         metrics.http_request("/v1/messages", 200, Duration::from_millis(20));
-        metrics.used_tokens("m", 1, 2, 3);
-        metrics.store_call("admit", true);
+        let model = metrics.model("m");
+        model.began_after(Duration::from_millis(300));
+        model.streamed_for(Duration::from_secs(2));
+        model.used(TokenKind::Thinking, 3);
         let text = metrics.render();
         for line in [
             "antigravity_proxy_http_requests_total{route=\"/v1/messages\",status=\"2xx\"} 1",
             "antigravity_proxy_http_request_duration_seconds_count{route=\"/v1/messages\"} 1",
-            "antigravity_proxy_store_errors_total{script=\"admit\"} 1",
+            "antigravity_proxy_first_event_duration_seconds_bucket{model=\"other\",le=\"0.5\"} 1",
+            "antigravity_proxy_stream_duration_seconds_sum{model=\"other\"} 2",
+            "antigravity_proxy_tokens_total{kind=\"thinking\",model=\"other\"} 3",
             "# HELP antigravity_proxy_streams_in_flight Answers that are being streamed.",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
-        for family in metrics.registry.gather() {
-            assert!(family.name().starts_with("antigravity_proxy_"), "{}", family.name());
+        for metric in TABLE {
+            let bare = metric.name.strip_prefix("antigravity_proxy_").unwrap();
+            assert_eq!(metric.kind == "counter", bare.ends_with("_total"), "{bare}");
+            assert_eq!(metric.kind == "histogram", bare.ends_with("_duration_seconds"), "{bare}");
+            assert!(metric.help.ends_with('.') || metric.help.ends_with("always 1"), "{}", metric.help);
+        }
+    }
+
+    #[test]
+    fn what_alerts_ask_about_is_there_before_it_happens() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_models(["m"]);
+        let text = metrics.render();
+        for line in [
+            "antigravity_proxy_requests_total{model=\"m\",outcome=\"served\",status=\"200\"} 0",
+            "antigravity_proxy_requests_total{model=\"other\",outcome=\"overloaded\",status=\"529\"} 0",
+            "antigravity_proxy_retries_total{reason=\"capacity\",step=\"account\"} 0",
+            "antigravity_proxy_admissions_total{decision=\"wait\",strategy=\"sticky\"} 0",
+            "antigravity_proxy_limits_set_total{kind=\"quota\"} 0",
+            "antigravity_proxy_token_refreshes_total{outcome=\"rejected\"} 0",
+            "antigravity_proxy_pool_waits_total{reason=\"busy\"} 0",
+            "antigravity_proxy_store_outages_total 0",
+            "antigravity_proxy_store_outage_seconds_total 0",
+            "antigravity_proxy_accounts{state=\"available\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
         }
     }
 
@@ -231,12 +330,30 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         metrics.set_models(["claude-a", "gemini-b"]);
         for model in ["claude-a", "gemini-b", "x1", "x2", "x3"] {
-            metrics.used_tokens(model, 10, 1, 0);
+            metrics.model(model).used(TokenKind::Input, 10);
         }
         let count = |model: &str| metrics.tokens.with_label_values(&[model, "input"]).get();
         assert_eq!((count("claude-a"), count("other")), (10, 30));
-        let ids: Vec<String> = (0..500).map(|n| format!("m{n:03}")).collect();
-        metrics.set_models(ids.iter().map(String::as_str));
-        assert_eq!((metrics.model_label("m099"), metrics.model_label("m100")), ("m099", "other"));
+    }
+
+    #[test]
+    fn models_come_and_go_and_their_labels_stay_few() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_models(["first"]);
+        metrics.model("first").used(TokenKind::Input, 1);
+        for day in 0..10 {
+            let ids: Vec<String> = (0..20).map(|n| format!("m{day}-{n}")).collect();
+            metrics.set_models(ids.iter().map(String::as_str));
+            for id in &ids {
+                metrics.model(id).used(TokenKind::Input, 1);
+            }
+        }
+        metrics.model("first").used(TokenKind::Input, 1);
+        let text = metrics.render();
+        let labels = text.lines().filter(|line| line.contains("tokens_total{kind=\"input\"")).count();
+        assert_eq!(labels, models::MAX_MODELS + 1, "and the label of all others");
+        assert!(text.contains("antigravity_proxy_tokens_total{kind=\"input\",model=\"first\"} 2"));
+        assert!(text.contains("antigravity_proxy_tokens_total{kind=\"input\",model=\"m2-8\"} 1"));
+        assert!(text.contains("antigravity_proxy_tokens_total{kind=\"input\",model=\"other\"} 151"));
     }
 }

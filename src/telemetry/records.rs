@@ -3,21 +3,32 @@
 //! The channel belongs to the process, as the subscriber does. Where nobody follows it, a record costs one atomic
 //! load; a follower that falls behind is told how many records it missed ([`broadcast::error::RecvError::Lagged`]).
 
+use std::borrow::Cow;
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, LazyLock};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::scope::add_ids;
+use super::scrub::{addresses, secrets};
 
 /// Records that wait for the slowest follower.
 const WAITING: usize = 1024;
 /// Bytes of text in one record; what is longer ends in `…`.
 const TEXT: usize = 4096;
-/// The feed that keeps records does not read about itself.
-const KEEPER: &str = "antigravity_proxy::store::feed";
+/// The feed that keeps records does not read about itself, nor do those who are sent what it keeps.
+const KEEPERS: [&str; 2] = ["antigravity_proxy::store::feed", "antigravity_proxy::server::event_stream"];
+/// What this program writes; of libraries only warnings and errors are kept. What they say at lower levels may be about
+/// the very sending of records, each of which would make the next.
+const OWN: &str = "antigravity_proxy";
+/// A name that an operator gave, as which an address may be meant.
+const NAMED: &str = "client.key.name";
 
 static RECORDS: LazyLock<broadcast::Sender<Arc<Record>>> = LazyLock::new(|| broadcast::channel(WAITING).0);
 
@@ -36,17 +47,42 @@ pub struct Record {
     pub target: &'static str,
     /// The sentence.
     pub message: String,
-    /// The other fields, in order: strings, numbers and booleans.
+    /// The other fields, in order: strings, numbers and booleans; last the ids of its request, when it has one.
+    pub fields: Map<String, Value>,
+}
+
+/// A record as the feed keeps it, as one JSON object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept<'a> {
+    /// When it was kept, ms since the epoch, by the replica's clock.
+    pub time: i64,
+    /// The replica that wrote it.
+    #[serde(borrow)]
+    pub replica: Cow<'a, str>,
+    /// The name of its machine or pod; empty in what an earlier version kept.
+    #[serde(borrow, default)]
+    pub host: Cow<'a, str>,
+    /// See [`Record::level`].
+    #[serde(borrow)]
+    pub level: Cow<'a, str>,
+    /// See [`Record::target`].
+    #[serde(borrow)]
+    pub target: Cow<'a, str>,
+    /// See [`Record::message`].
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+    /// See [`Record::fields`].
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
 }
 
 /// Sends what the subscriber below it lets through to the followers.
 pub(super) struct Records;
 
-impl<S: Subscriber> Layer<S> for Records {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Records {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
-        if RECORDS.receiver_count() == 0 || metadata.target().starts_with(KEEPER) {
+        if RECORDS.receiver_count() == 0 || !is_kept(metadata.target(), *metadata.level()) {
             return;
         }
         let mut text = Text { left: TEXT, message: String::new(), fields: Map::new() };
@@ -58,13 +94,21 @@ impl<S: Subscriber> Layer<S> for Records {
             Level::DEBUG => "debug",
             Level::TRACE => "trace",
         };
-        let Text { message, fields, .. } = text;
+        let Text { message, mut fields, .. } = text;
+        add_ids(context.event_scope(event), &mut fields);
         // The last follower may just have gone.
         drop(RECORDS.send(Arc::new(Record { level, target: metadata.target(), message, fields })));
     }
 }
 
-/// Message and fields of a record, as far as there is room.
+fn is_kept(target: &str, level: Level) -> bool {
+    let below = |module: &str| {
+        target.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    (below(OWN) || level <= Level::WARN) && !KEEPERS.into_iter().any(below)
+}
+
+/// Message and fields of a record, as far as there is room, without what nobody shall read.
 struct Text {
     left: usize,
     message: String,
@@ -99,10 +143,12 @@ impl Visit for Text {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
+        let shown = secrets(value);
+        let shown = if field.name() == NAMED { shown } else { addresses(shown) };
         if field.name() == "message" {
-            self.message = self.fit(value.to_owned());
+            self.message = self.fit(shown.into_owned());
         } else {
-            self.put(field, |text| text.fit(value.to_owned()).into());
+            self.put(field, |text| text.fit(shown.into_owned()).into());
         }
     }
 
@@ -139,8 +185,8 @@ mod tests {
 
     #[test]
     fn a_record_keeps_its_fields() {
-        let records = recorded("fields", || {
-            tracing::warn!(target: "fields", count = 3, ok = true, account.id = "a1", at = ?Some(1), "two {}", 2);
+        let records = recorded("antigravity_proxy::fields", || {
+            tracing::warn!(target: "antigravity_proxy::fields", count = 3, ok = true, account.id = "a1", at = ?Some(1), "two {}", 2);
         });
         let [record] = &records[..] else { panic!("{records:?}") };
         assert_eq!((record.level, record.message.as_str()), ("warn", "two 2"));
@@ -152,8 +198,8 @@ mod tests {
 
     #[test]
     fn a_record_is_bounded() {
-        let records = recorded("bounds", || {
-            tracing::info!(target: "bounds", first = "x", long = "ß".repeat(TEXT), last = "y", "a message");
+        let records = recorded("antigravity_proxy::bounds", || {
+            tracing::info!(target: "antigravity_proxy::bounds", first = "x", long = "ß".repeat(TEXT), last = "y", "a message");
         });
         let record = &records[0];
         let long = record.fields["long"].as_str().unwrap();
@@ -163,9 +209,39 @@ mod tests {
     }
 
     #[test]
-    fn the_keeper_does_not_read_about_itself() {
+    fn what_is_about_keeping_records_is_not_kept() {
+        for (target, level, kept) in [
+            ("antigravity_proxy", Level::TRACE, true),
+            ("antigravity_proxy::request", Level::INFO, true),
+            ("antigravity_proxy::store::feed::redis", Level::ERROR, false),
+            ("antigravity_proxy::store::feeder", Level::ERROR, true),
+            ("antigravity_proxy::server::event_stream", Level::WARN, false),
+            ("antigravity_proxys", Level::INFO, false),
+            ("hyper::proto::h1::io", Level::TRACE, false),
+            ("h2::codec", Level::DEBUG, false),
+            ("rustls::conn", Level::WARN, true),
+        ] {
+            assert_eq!(is_kept(target, level), kept, "{target} {level}");
+        }
         let target = "antigravity_proxy::store::feed::redis";
         let log = || tracing::error!(target: "antigravity_proxy::store::feed::redis", "full");
         assert_eq!(recorded(target, log), []);
+    }
+
+    #[test]
+    fn a_record_has_no_secrets_and_no_addresses() {
+        let records = recorded("antigravity_proxy::scrubbed", || {
+            tracing::error!(
+                target: "antigravity_proxy::scrubbed",
+                error = "refused: Bearer abcdefghijk", client.key.name = "ada@example.com", at = ?Some("eve@example.com"),
+                "ada@example.com sent ya29.abcdef"
+            );
+        });
+        let record = &records[0];
+        assert_eq!(record.message, "…@example.com sent ***");
+        let fields = json!({
+            "error": "refused: Bearer ***", "client.key.name": "ada@example.com", "at": "Some(\"…@example.com\")"
+        });
+        assert_eq!(Value::Object(record.fields.clone()), fields);
     }
 }

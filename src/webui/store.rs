@@ -15,8 +15,17 @@ use crate::server::error::ApiError;
 use crate::server::pipe;
 use crate::server::state::AppState;
 
-/// Streams the export. What fails before the first byte is an error answer; what fails later cuts the
-/// connection, so that nobody takes half an export for a whole one.
+/// The whole store as RESP commands.
+///
+/// For `redis-cli --pipe`. What fails before the first byte is an error answer; what fails later cuts the connection, so
+/// that nobody takes half an export for a whole one.
+#[utoipa::path(
+    get,
+    path = "/api/store/export",
+    operation_id = "exportStore",
+    tag = "operations",
+    responses((status = 200, description = "The commands", body = Vec<u8>, content_type = "application/octet-stream"))
+)]
 pub(crate) async fn export(State(state): State<Arc<AppState>>) -> Result<Response, ApiError> {
     let (writer, chunks) = pipe::pipe();
     let gateway = Arc::clone(&state.gateway);

@@ -35,9 +35,10 @@ fn wrong_usage_is_2_and_wrong_settings_are_78() {
     for (args, env, code, words) in [
         (&["--no-such-flag"][..], &[][..], 2, "--no-such-flag"),
         (&["--port", "high"], &[], 2, "--port"),
-        (&["--strategy=sticky"], &[], 2, "not available yet"),
-        (&["serve"], &[("STRATEGY", "sticky")], 2, "environment variable STRATEGY"),
+        (&["--strategy=fastest"], &[], 2, "allowed: hybrid, round-robin or sticky"),
+        (&["serve"], &[("STRATEGY", "fastest")], 2, "environment variable STRATEGY"),
         (&["config", "check"], &[("PORT", "high")], 78, "port (environment variable PORT): \"high\""),
+        (&["serve"], &[("OTEL_TRACES_SAMPLER", "often")], 78, "environment variable OTEL_TRACES_SAMPLER"),
         (&["serve"], &[("CONFIG_FILE", "missing.json")], 78, "CONFIG_FILE"),
         (&["accounts", "list"], &[("ENCRYPTION_KEYS", "c2VjcmV0")], 78, "encryptionKeys"),
     ] {

@@ -58,8 +58,9 @@ async fn an_account_whose_tokens_are_never_taken_is_left_for_another() {
 
 #[tokio::test]
 async fn upstream_logins_that_all_fail_are_never_the_clients() {
-    both(2, json!({}), json!({"fault": "unauthorized"}), async |_, answer| {
+    both(2, json!({}), json!({"fault": "unauthorized"}), async |gateway, answer| {
         assert_eq!((answer.status, answer.header("x-should-retry")), (502, Some("false")));
+        assert_eq!(gateway.route(), ["2@0", "2@0", "1@0", "1@0"]);
         assert_eq!(answer.body["error"]["type"], "api_error");
     })
     .await;

@@ -16,10 +16,11 @@ const RULES: &[(&str, &[&str])] = &[
     ("format", &["anthropic", "google"]),
     ("config", &["clock"]),
     ("store", &["config", "clock"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "clock"]),
     ("cloudcode", &["google", "sse", "clock", "config", "telemetry"]),
     ("auth", &["store", "clock", "config", "cloudcode", "telemetry"]),
     ("account", &["store", "auth", "cloudcode", "clock", "config", "telemetry"]),
+    ("usage", &["store", "clock"]),
     (
         "dispatch",
         &[
@@ -67,10 +68,11 @@ const BELOW_HTTP: &[&str] = &[
 /// Foreign path → the modules that may name it.
 const FENCES: &[(&str, &[&str])] = &[
     ("redis", &["store"]),
-    ("deadpool_redis", &["store"]),
+    ("deadpool", &["store"]),
     ("mlua", &["store"]),
     ("reqwest", &["cloudcode", "auth"]),
     ("axum", &["server", "webui", "app", "simulator"]),
+    ("rusqlite", &["auth"]),
     ("clap", &["cli", "main", "bin"]),
     ("std::env", &["config", "cli"]),
 ];

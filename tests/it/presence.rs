@@ -34,7 +34,7 @@ async fn gateway(simulator: &Simulator, url: Option<&str>) -> Gateway {
         on_redis(&mut config, url);
     }
     let drain = Drain::new();
-    let running = Running::start(config, drain.clone()).await.unwrap();
+    let running = Box::pin(Running::start(config, drain.clone())).await.unwrap();
     let client = Client::new(&running.listening().url);
     Gateway { running, client, drain, _data: data }
 }

@@ -5,7 +5,7 @@ use antigravity_proxy::simulator::{Account, Delivery, Mode, Scenario, Standing};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::{Flavour, RedisServer};
 use crate::support::replicas::{PATIENCE, carry_on, requests_counted, until};
 use crate::support::{GEMINI, PLAIN, Replicas, ask};
 
@@ -83,6 +83,26 @@ async fn a_cold_start_refreshes_each_account_once() {
     replicas.shutdown().await;
 }
 
+/// The gateways share the work of asking what accounts offer: of each account one of them asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_account_is_asked_for_its_models_by_one_gateway() {
+    let redis = RedisServer::start();
+    let replicas = Replicas::start(swift(24), &urls(&redis, 3)).await;
+    let asked = || -> Vec<String> {
+        let all = replicas.simulator.recorded().into_iter();
+        let models = all.filter(|one| one.path.ends_with("fetchAvailableModels"));
+        models.filter_map(|one| one.account).collect()
+    };
+    assert!(until(async || asked().len() >= 24).await);
+    // Longer than the lock of an account stays after its answer.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let mut asked = asked();
+    asked.sort();
+    asked.dedup_by(|one, other| one == other && panic!("{one} was asked twice"));
+    assert_eq!(asked.len(), 24);
+    replicas.shutdown().await;
+}
+
 /// Asks the first gateway until an account has refused a call.
 async fn meet(replicas: &Replicas, account: &str) {
     let refused = until(async || {
@@ -113,6 +133,49 @@ async fn a_limit_met_on_one_is_respected_by_the_other() {
     assert_eq!(later, vec!["dev1@example.com"; 6]);
     replicas.settled().await;
     replicas.shutdown().await;
+}
+
+/// Ten minutes for one model of one account: no gateway asks it for that model, all ask it for others, also after the
+/// store was killed and came back from its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_holds_for_its_model_everywhere_and_survives_the_store() {
+    let kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
+    let mut redis = RedisServer::with(Flavour::Redis7, &kept);
+    let replicas = pair(&redis, 2).await;
+    let limited = "dev2@example.com";
+    replicas.fault(
+        &json!({"account": limited, "model": PLAIN, "times": 1}),
+        &json!({"fault": "quota_exhausted", "reset_ms": 600_000}),
+    );
+    meet(&replicas, limited).await;
+    asked_for_other_models_only(&replicas, limited).await;
+
+    replicas.settled().await;
+    redis.kill();
+    redis.restart();
+    let back = async || replicas.client(0).send(&ask(GEMINI, "hello", true)).await.status == 200;
+    assert!(until(back).await, "the gateways find the store again");
+    asked_for_other_models_only(&replicas, limited).await;
+    replicas.settled().await;
+    replicas.shutdown().await;
+}
+
+/// Both gateways ask `account` for [`GEMINI`] and not for [`PLAIN`].
+async fn asked_for_other_models_only(replicas: &Replicas, account: &str) {
+    let begun = replicas.model_calls().len();
+    for turn in 0..8 {
+        for model in [PLAIN, GEMINI] {
+            let answer = replicas.client(turn).send(&ask(model, "hello", turn % 4 < 2)).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+    }
+    let calls = replicas.model_calls();
+    let asked = |model: &str| {
+        let of_account = calls[begun..].iter().filter(|call| call.account.as_deref() == Some(account));
+        of_account.filter(|call| call.body["model"] == model).count()
+    };
+    assert_eq!(asked(PLAIN), 0);
+    assert!(asked(GEMINI) >= 2, "{}", asked(GEMINI));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,7 +24,7 @@ async fn set(gateway: &TestGateway, settings: Value) -> Value {
 async fn row(gateway: &TestGateway, key: &str) -> Value {
     let (status, view) = gateway.client.get("/api/settings").await;
     assert_eq!(status, 200, "{view}");
-    view["settings"].as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone()
+    view["rows"].as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone()
 }
 
 #[tokio::test]
@@ -82,14 +82,11 @@ async fn what_is_wrong_is_said_and_a_conflict_shows_the_current_settings() {
     let done = json!({ "generation": 0, "settings": { "maxRetries": 6, "leaseTtlMs": 5000 } });
     let (status, answer) = change(&gateway, &done).await;
     assert_eq!((status, &answer["generation"]), (200, &json!(1)), "{answer}");
-    assert_eq!(answer["settings"][0]["pending"], true, "{answer}");
-    assert_eq!(
-        (&answer["settings"][1]["value"], &answer["settings"][1]["pending"]),
-        (&json!(6), &json!(false))
-    );
+    assert_eq!(answer["rows"][0]["pending"], true, "{answer}");
+    assert_eq!((&answer["rows"][1]["value"], &answer["rows"][1]["pending"]), (&json!(6), &json!(false)));
     let (status, answer) = change(&gateway, &done).await;
     assert_eq!((status, &answer["generation"]), (409, &json!(1)), "{answer}");
-    let rows = answer["settings"].as_array().unwrap();
+    let rows = answer["rows"].as_array().unwrap();
     assert!(rows.iter().any(|row| row["key"] == "maxRetries" && row["stored"] == 6), "{answer}");
 
     for body in [
@@ -123,7 +120,7 @@ async fn secrets_are_never_shown() {
     let gateway = TestGateway::of(0).await;
     let (_, view) = gateway.client.get("/api/settings").await;
     assert!(
-        view["settings"]
+        view["rows"]
             .as_array()
             .unwrap()
             .iter()

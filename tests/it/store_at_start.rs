@@ -78,6 +78,12 @@ async fn without_a_permission_it_needs() {
         ("noscripts", &["-evalsha"] as &[&str], &["ACL", "+evalsha"] as &[&str]),
         ("noload", &["-script"], &["ACL", "+script|load"]),
         ("nocommand", &["-hincrby"], &["ACL", "commands of the scripts"]),
+        ("noxadd", &["-xadd"], &["ACL", "+xadd"]),
+        ("noxtrim", &["-xtrim"], &["ACL", "+xtrim", "~agp:v1:{main}:*"]),
+        ("noxread", &["-xread"], &["ACL", "+xread"]),
+        ("noxrange", &["-xrange"], &["ACL", "+xrange"]),
+        ("noxrevrange", &["-xrevrange"], &["ACL", "+xrevrange"]),
+        ("nofeed", &["-@stream"], &["ACL", "+xadd +xtrim +xrange +xrevrange +xread"]),
         ("nokeys", &["resetkeys", "~other:*"], &["ACL", "~agp:v1:{main}:*"]),
         ("nochannel", &["resetchannels", "&other:*"], &["ACL", "&agp:v1:{main}:"]),
     ] {
@@ -86,6 +92,8 @@ async fn without_a_permission_it_needs() {
     }
     user(&mut connection, "gateway", &[]);
     assert_eq!(started(&as_user(&redis, "gateway", "sesame")).await, Ok(()));
+    let tried: bool = redis::cmd("EXISTS").arg("agp:v1:{main}:scratch:feed").query(&mut connection).unwrap();
+    assert!(!tried, "what was tried is gone");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Redis stalls, vanishes, comes back, forgets scripts, loses its role: clients notice nothing within the grace.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use antigravity_proxy::config::Config;
 use antigravity_proxy::simulator::Scenario;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
@@ -233,4 +235,70 @@ async fn events_arrive_after_the_connections_were_killed() {
     assert!(until(async || proxy.connections() >= served + 2).await, "the gateways come back");
     crate::replicas::wakes(&replicas).await;
     replicas.shutdown().await;
+}
+
+/// Everything that the catalogue of keys calls volatile, lost again and again under load: what it held is learnt anew,
+/// no client notices, and the counts come back to nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volatile_keys_that_are_lost_under_load() {
+    let redis = RedisServer::start();
+    let sticky = |config: &mut Config| {
+        // A lease whose record was lost is not renewed: it lapses.
+        config.store.lease_ttl = Duration::from_secs(6);
+        for (name, value) in [("strategy", "sticky"), ("maxConcurrentPerAccount", "4")] {
+            config.selection.pinned.insert(name.into(), value.into());
+        }
+    };
+    let replicas = Replicas::with(Scenario::default().with_accounts(4), &vec![redis.url(); 2], sticky).await;
+    let over = AtomicBool::new(false);
+    let losses = async {
+        let mut connection = redis.connect();
+        let mut kinds = BTreeSet::new();
+        while !over.load(Ordering::SeqCst) {
+            let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+            for key in keys.iter().filter(|key| is_volatile(key)) {
+                let _: u32 = redis::cmd("UNLINK").arg(key).query(&mut connection).unwrap();
+                let kind = key.split_once("}:").unwrap().1;
+                kinds.insert(kind.split(':').next().unwrap().to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        kinds
+    };
+    let load = async {
+        let answers = futures_util::stream::iter(0..400)
+            .map(async |number: usize| {
+                whole(
+                    &replicas
+                        .client(number)
+                        .send(&ask(GEMINI, &format!("number {}", number % 40), true))
+                        .await,
+                );
+            })
+            .buffer_unordered(24);
+        answers.collect::<Vec<_>>().await;
+        over.store(true, Ordering::SeqCst);
+    };
+    let (kinds, ()) = tokio::join!(losses, load);
+    for kind in ["convs", "leases", "m", "req", "stick", "tok"] {
+        assert!(kinds.contains(kind), "{kind} was there to be lost: {kinds:?}");
+    }
+    replicas.settled().await;
+    replicas.shutdown().await;
+}
+
+/// Whether the catalogue in `store/keys.rs` marks the key with V.
+fn is_volatile(key: &str) -> bool {
+    let name = key.split_once("}:").unwrap().1;
+    let kind = name.split(':').next().unwrap();
+    let catalogue = include_str!("../../src/store/keys.rs");
+    let row = catalogue.lines().find(|line| {
+        let names = line.strip_prefix("//! | `").unwrap_or_default().split(" | ").next().unwrap_or_default();
+        names.split("`, `").any(|one| one.trim_end_matches('`').split(':').next() == Some(kind))
+    });
+    match row.and_then(|row| row.split(" | ").nth(2)) {
+        Some("V") => true,
+        Some("D") => false,
+        _ => panic!("{key} is not in the catalogue"),
+    }
 }

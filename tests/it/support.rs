@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod replicas;
+pub(crate) mod scrape;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,11 +12,13 @@ use antigravity_proxy::app::Running;
 use antigravity_proxy::config::Config;
 use antigravity_proxy::server::drain::Drain;
 use antigravity_proxy::simulator::{Action, Recorded, Scenario, Simulator, When};
+use antigravity_proxy::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub(crate) use client::Client;
 pub(crate) use replicas::Replicas;
+pub(crate) use scrape::Scrape;
 
 pub(crate) const THINKING: &str = "claude-opus-4-6-thinking";
 pub(crate) const PLAIN: &str = "claude-sonnet-4-6";
@@ -43,7 +46,7 @@ impl TestGateway {
         let data = tempfile::tempdir().unwrap();
         let mut config = settings(&simulator, data.path());
         change(&mut config);
-        let running = Running::start(config.clone(), Drain::new()).await.unwrap();
+        let running = Box::pin(Running::start(config.clone(), Drain::new())).await.unwrap();
         let accounts = simulator.accounts_json();
         if !accounts["accounts"].as_array().unwrap().is_empty() {
             running.gateway().import_accounts(accounts.to_string().into()).await.unwrap();
@@ -59,9 +62,19 @@ impl TestGateway {
     pub(crate) async fn restart(self) -> Self {
         let Self { simulator, config, running, data, .. } = self;
         running.shutdown().await.unwrap();
-        let running = Running::start(config.clone(), Drain::new()).await.unwrap();
+        let running = Box::pin(Running::start(config.clone(), Drain::new())).await.unwrap();
         let client = Client::new(&running.listening().url);
         Self { simulator, client, config, running, data }
+    }
+
+    /// Ends it.
+    pub(crate) async fn shutdown(self) {
+        self.running.shutdown().await.unwrap();
+    }
+
+    /// Imports accounts.
+    pub(crate) async fn import(&self, accounts: &Value) {
+        self.running.gateway().import_accounts(accounts.to_string().into()).await.unwrap();
     }
 
     /// Adds a fault to calls of a model.
@@ -98,6 +111,16 @@ impl TestGateway {
         entry(&accounts["accounts"], number)
     }
 
+    /// What it exports now.
+    pub(crate) fn scrape(&self) -> Scrape {
+        Scrape::of(&self.running.gateway().metrics())
+    }
+
+    /// Its shared state.
+    pub(crate) fn store(&self) -> &Store {
+        self.running.store()
+    }
+
     /// Requests in flight by the store's count.
     pub(crate) async fn in_flight(&self) -> u32 {
         let page = self.running.store().list_accounts(0, 1000, &[]).await.unwrap();
@@ -113,6 +136,18 @@ impl TestGateway {
             format!("{} {chosen:?} {:?} {:?} {:?}", one.email, one.limits, one.cooling, one.invalid)
         };
         page.accounts.iter().map(state).collect()
+    }
+
+    /// What is held against each account: its health, failures in a row, limits, rest and invalidity.
+    pub(crate) async fn standing(&self) -> Vec<String> {
+        let models: Vec<_> = [THINKING, PLAIN, GEMINI].map(str::to_owned).into();
+        let page = self.running.store().list_accounts(0, 1000, &models).await.unwrap();
+        let standing = |one: &antigravity_proxy::store::ops::listing::AccountView| {
+            // Health recovers by ten an hour.
+            let health = one.health.round();
+            format!("{health} {} {:?} {:?} {:?}", one.failures, one.limits, one.cooling, one.invalid)
+        };
+        page.accounts.iter().map(standing).collect()
     }
 
     /// Waits until no lease is left; also: nothing was refused as malformed.

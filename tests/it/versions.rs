@@ -47,7 +47,7 @@ impl ScriptHost for NextVersion {
 }
 
 fn next_admit() -> &'static Script {
-    let mark = "local function answer(d)\n";
+    let mark = "local function answer(";
     let source = registry::ADMIT.source.replace(mark, &format!("local next_version = true\n{mark}"));
     assert_ne!(source, registry::ADMIT.source);
     // Scripts are made at compile time; this one lasts as long.
@@ -61,7 +61,15 @@ async fn host(server: &RedisServer, keys: &Keys) -> RedisHost {
 
 /// One attempt: admitted by one version, renewed and settled by the other.
 async fn attempt(lease: &LeaseId, admits: &Store, settles: &Store) {
-    let known = Admit { lease, lease_ttl: LEASE, model: PLAIN, tried: &[], known: &[], probe_after: None };
+    let known = Admit {
+        lease,
+        lease_ttl: LEASE,
+        model: PLAIN,
+        tried: &[],
+        known: &[],
+        probe_after: None,
+        conversation: None,
+    };
     let admission = admits.admit(&known).await.unwrap();
     // The other version repeats what was decided.
     let repeated = settles.admit(&known).await.unwrap();

@@ -39,15 +39,64 @@ async fn commands_work(home: &Home, document: &Value) {
     assert_eq!(addresses(&listed), ["user1@example.com", "user2@example.com", "user3@example.com"]);
     assert!(!listed.contains("1//"), "a refresh token is shown: {listed}");
 
-    let out = home.succeed(&["accounts", "remove", "user3@example.com"], b"").await;
+    let out = home.succeed(&["accounts", "remove", "--yes", "user3@example.com"], b"").await;
     assert_eq!(out, "removed  user3@example.com\n");
-    let ended = home.run(&["accounts", "remove", "user3@example.com"], b"").await;
+    let ended = home.run(&["accounts", "remove", "--yes", "user3@example.com"], b"").await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.err.contains("user3@example.com not found"), "{}", ended.err);
     let listed = home.succeed(&["accounts", "list", "--json"], b"").await;
     assert_eq!(addresses(&listed), ["user1@example.com", "user2@example.com"]);
     for email in ["user1@example.com", "user2@example.com"] {
-        home.succeed(&["accounts", "remove", email], b"").await;
+        home.succeed(&["accounts", "remove", "--yes", email], b"").await;
+    }
+    only_once(home, &document).await;
+}
+
+/// What was imported once and removed by somebody does not come back with the next start of a pod.
+async fn only_once(home: &Home, document: &str) {
+    let once = ["accounts", "import", "--once", "-"];
+    let out = home.succeed(&once, document.as_bytes()).await;
+    assert!(
+        out.ends_with("2 added, 0 updated, 0 failed\n"),
+        "an import without --once is not remembered: {out}"
+    );
+    home.succeed(&["accounts", "remove", "--yes", "user1@example.com"], b"").await;
+    let out = home.succeed(&once, document.as_bytes()).await;
+    assert_eq!(out, "imported before: nothing to do\n");
+    let told = home.succeed(&[&once[..], &["--json"]].concat(), document.as_bytes()).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["importedBefore"], &told["results"]["added"]), (&json!(true), &json!([])));
+    let listed = home.succeed(&["accounts", "list", "--json"], b"").await;
+    assert_eq!(addresses(&listed), ["user2@example.com"]);
+    // A document that was not taken as a whole is tried again.
+    let mixed = json!([{"email": "user3@example.com", "refresh_token": "1//three"}, 7]).to_string();
+    for counts in ["1 added, 0 updated, 1 failed\n", "0 added, 1 updated, 1 failed\n"] {
+        let ended = home.run(&once, mixed.as_bytes()).await;
+        assert!(ended.code == Some(4) && ended.out.ends_with(counts), "{}{}", ended.out, ended.err);
+    }
+    good_entries_are_enough(home, &mixed).await;
+    home.succeed(&["accounts", "remove", "--yes", "user2@example.com"], b"").await;
+}
+
+/// A pod starts though an entry of its file is bad, and imports what is good of it once.
+async fn good_entries_are_enough(home: &Home, mixed: &str) {
+    let allowed = ["accounts", "import", "--once", "--allow-refused", "-"];
+    let out = home.succeed(&allowed, mixed.as_bytes()).await;
+    assert!(out.contains("failed   unknown: Invalid entry"), "the refused one is named: {out}");
+    assert!(out.ends_with("0 added, 1 updated, 1 failed\n"), "{out}");
+    home.succeed(&["accounts", "remove", "--yes", "user3@example.com"], b"").await;
+    for again in [&allowed[..], &["accounts", "import", "--once", "-"]] {
+        assert_eq!(home.succeed(again, mixed.as_bytes()).await, "imported before: nothing to do\n");
+    }
+    // A file that changed is another one.
+    let changed = json!([{"email": "user3@example.com", "refresh_token": "1//three"}, {"email": "bad"}]);
+    let out = home.succeed(&allowed, changed.to_string().as_bytes()).await;
+    assert!(out.ends_with("1 added, 0 updated, 1 failed\n"), "{out}");
+    home.succeed(&["accounts", "remove", "--yes", "user3@example.com"], b"").await;
+    // Nothing of this one was taken, so it is no use and does not count.
+    for _ in 0..2 {
+        let ended = home.run(&[&allowed[..], &["--json"]].concat(), b"[7]").await;
+        assert!(ended.code == Some(4) && ended.out.contains("Invalid entry"), "{}{}", ended.out, ended.err);
     }
 }
 

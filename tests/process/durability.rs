@@ -122,6 +122,7 @@ async fn nothing_acknowledged_is_lost_by_kill_9_under_load() {
 
         let gateway = home.start().await;
         let exported = http::get(&format!("{}/api/accounts/export", gateway.url)).await.json();
+        gateway.kill().await;
         let held: BTreeSet<(String, String)> = exported
             .as_array()
             .unwrap()
@@ -140,7 +141,6 @@ async fn nothing_acknowledged_is_lost_by_kill_9_under_load() {
             let back = held.iter().any(|(held, _)| held == email);
             assert!(!back, "round {round}: {email} was removed and is back");
         }
-        drop(gateway);
     }
     let told = told.lock().unwrap();
     assert!(told.there.iter().any(|email| email.starts_with("cli-")), "no command was acknowledged");

@@ -17,7 +17,7 @@ use crate::simulator::Simulator;
 /// Longest time for anything that should happen soon, also on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
 
 /// A home of its own: data directory, configuration file, environment.
 pub(crate) struct Home {
@@ -39,6 +39,8 @@ impl Home {
     pub(crate) fn with(simulator: &Simulator) -> Self {
         Self::new()
             .env("CLOUDCODE_ENDPOINTS", &simulator.endpoints.join(","))
+            .env("OAUTH_AUTH_URL", &format!("{}/auth", simulator.url))
+            .env("OAUTH_CALLBACK_PORT", "0")
             .env("OAUTH_TOKEN_URL", &format!("{}/token", simulator.url))
             .env("OAUTH_USERINFO_URL", &format!("{}/userinfo", simulator.url))
             .env("OAUTH_CLIENT_ID", "client")
@@ -73,8 +75,12 @@ impl Home {
         self.dir.path()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_of(&self.program, args)
+    }
+
+    fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .env_clear()
@@ -95,6 +101,21 @@ impl Home {
         input.write_all(stdin).await.ok();
         drop(input);
         let output = tokio::time::timeout(SOON, child.wait_with_output()).await;
+        Ended::from(output.unwrap_or_else(|_| panic!("{args:?} does not end")).unwrap())
+    }
+
+    /// Runs a command at a terminal of its own, into which `typed` is typed; its two outputs are one. Needs util-linux.
+    pub(crate) async fn at_terminal(&self, args: &[&str], typed: &str) -> Ended {
+        let words = [&[self.program.to_str().unwrap()], args].concat();
+        let line: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
+        let mut command =
+            self.command_of(Path::new("/usr/bin/script"), &["-qec", &line.join(" "), "/dev/null"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(typed.as_bytes()).await.unwrap();
+        let output = tokio::time::timeout(SOON, child.wait_with_output()).await;
+        drop(input);
         Ended::from(output.unwrap_or_else(|_| panic!("{args:?} does not end")).unwrap())
     }
 
@@ -170,7 +191,7 @@ impl From<Output> for Ended {
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn push(&self, bytes: &[u8]) {
+    pub(crate) fn push(&self, bytes: &[u8]) {
         self.0.lock().unwrap().extend_from_slice(bytes);
     }
 
@@ -201,9 +222,7 @@ impl Gateway {
 
     /// SIGTERM; does not wait.
     pub(crate) async fn terminate(&self) {
-        let pid = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status().await.unwrap();
-        assert!(sent.success());
+        terminate(self.child.id().expect("it runs")).await;
     }
 
     pub(crate) fn runs(&mut self) -> bool {
@@ -217,6 +236,13 @@ impl Gateway {
         while self.reading.join_next().await.is_some() {}
         status
     }
+}
+
+/// SIGTERM for a process; does not wait.
+pub(crate) async fn terminate(pid: u32) {
+    let sent =
+        Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid.to_string()]).status().await.unwrap();
+    assert!(sent.success());
 }
 
 /// Waits until `holds` says so; `what` is for the message.

@@ -28,8 +28,8 @@ pub(crate) struct Snapshot {
 
 #[derive(Debug)]
 struct Account {
-    /// Enabled and valid: `1o`.
-    state: String,
+    /// Enabled and valid: 0.
+    state: u8,
     /// Requests in flight by the account's own count, and by its leases.
     in_flight: (usize, usize),
     cooling_until: i64,
@@ -53,18 +53,23 @@ impl Ledger {
 
     /// Time, leases and accounts, read as one step.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
-        type Read = ((i64, i64), Vec<(String, i64)>, BTreeMap<String, String>);
+        type Read = ((i64, i64), Vec<(String, i64)>, BTreeMap<String, Vec<u8>>);
         let mut pipe = redis::pipe();
         pipe.atomic().cmd("TIME").cmd("ZRANGE").arg(self.key("leases")).arg(0).arg(-1).arg("WITHSCORES");
         pipe.cmd("HGETALL").arg(self.key("hot"));
         let ((seconds, micros), members, hot): Read = pipe.query(&mut self.connection).unwrap();
-        let account = |(id, record): (&String, &String)| {
-            let fields: Vec<_> = record.split('|').collect();
+        // The member that marks a counted key is no lease.
+        let members: Vec<_> = members.into_iter().filter(|(member, _)| member != "#").collect();
+        let account = |(id, record): (&String, &Vec<u8>)| {
+            assert_eq!((record[0] / 32, record.len()), (2, 121), "the layout of `lib/hot.lua`");
+            #[expect(clippy::cast_possible_truncation, reason = "whole numbers")]
+            let field =
+                |at: usize| f64::from_le_bytes(record[1 + 8 * at..9 + 8 * at].try_into().unwrap()) as i64;
             let held = members.iter().filter(|(member, _)| member.split('/').next() == Some(id)).count();
             Account {
-                state: fields[2].to_owned(),
-                in_flight: (fields[3].parse().unwrap(), held),
-                cooling_until: fields[4].parse().unwrap(),
+                state: record[0] % 32,
+                in_flight: (usize::try_from(field(1)).unwrap(), held),
+                cooling_until: field(2),
             }
         };
         let accounts = hot.iter().map(|entry| (entry.0.clone(), account(entry))).collect();
@@ -144,7 +149,7 @@ impl Snapshot {
         assert!(!self.accounts.is_empty());
         for (id, account) in &self.accounts {
             let cools = account.cooling_until > self.now_ms;
-            let free = (account.state.as_str(), account.in_flight, cools) == ("1o", (0, 0), false);
+            let free = (account.state, account.in_flight, cools) == (0, (0, 0), false);
             assert!(free, "{id} is blocked: {account:?}");
         }
     }

@@ -77,7 +77,7 @@ async fn set(url: String, told: Arc<Mutex<Told>>, stop: CancellationToken) {
 /// The number that `set` has reached by `gateway`'s store.
 async fn setting(gateway: &Gateway) -> u64 {
     let all = http::get(&format!("{}/api/settings", gateway.url)).await.json();
-    let row = all["settings"].as_array().unwrap().iter().find(|row| row["key"] == "retryBaseMs");
+    let row = all["rows"].as_array().unwrap().iter().find(|row| row["key"] == "retryBaseMs");
     row.expect("the setting is listed")["stored"].as_u64().expect("it is stored")
 }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::gateway::{Ended, Home, SOON};
+use crate::gateway::{Ended, Home, SOON, until};
 use crate::http;
 use crate::ledger::Ledger;
 use crate::redis_server::{Flavour, RedisServer};
 use crate::simulator::Simulator;
 use crate::site::ENCRYPTION_KEY;
+use crate::tls::Authority;
+use crate::topology::{Cluster, Watched};
 
 /// A password; nothing that is written may contain it.
 const PASSWORD: &str = "marker-of-a-redis-password";
@@ -118,6 +120,15 @@ async fn a_redis_that_is_not_there_ends_the_start() {
         let ended = home(&url).run(command, b"").await;
         assert_refused(&ended, UNAVAILABLE, &["unavailable", &address]);
     }
+    for url in [
+        format!("redis+cluster://:{PASSWORD}@{address}"),
+        format!("redis+sentinel://:{PASSWORD}@{address}/main?sentinel_pass={PASSWORD}"),
+    ] {
+        for command in [&["serve"][..], &["accounts", "list"]] {
+            let ended = home(&url).run(command, b"").await;
+            assert_refused(&ended, UNAVAILABLE, &["unavailable", &address]);
+        }
+    }
     let missing = home("redis+unix:///nowhere/redis.sock").run(&["serve"], b"").await;
     assert_refused(&missing, UNAVAILABLE, &["/nowhere/redis.sock"]);
     // A server that accepts and says nothing.
@@ -134,14 +145,19 @@ async fn wrong_settings_of_redis_are_named() {
         format!("redis://:{PASSWORD}@"),
         format!("redis://:{PASSWORD}@cache:port"),
         format!("redis://:{PASSWORD}@cache/first"),
-        format!("redis+cluster://:{PASSWORD}@one:7000,two:7000"),
-        format!("redis+sentinel://:{PASSWORD}@one:26379/main"),
+        format!("redis+cluster://:{PASSWORD}@one:7000,two:port"),
+        format!("redis+cluster://:{PASSWORD}@one:7000/1"),
+        format!("redis+sentinel://:{PASSWORD}@one:26379"),
+        format!("redis+sentinel://one/main?password={PASSWORD}"),
         format!("http://:{PASSWORD}@cache"),
         PASSWORD.to_owned(),
     ] {
         for command in [&["serve"][..], &["config", "check"]] {
             let ended = home(&url).run(command, b"").await;
-            assert_refused_setting(&ended, &["redis.url", "REDIS_URL", "redis://", "not supported"]);
+            assert_refused_setting(
+                &ended,
+                &["redis.url", "REDIS_URL", "redis+cluster://", "redis+sentinel://"],
+            );
         }
     }
     let address = Home::new().env("REDIS_ADDR", "cache:port").run(&["serve"], b"").await;
@@ -171,7 +187,7 @@ async fn serve(home: &Home, simulator: &Simulator) -> String {
     let mut said = home.succeed(&["accounts", "import", "-"], document.as_bytes()).await;
     let mut gateway = home.start().await;
     assert_eq!(gateway.ask("reply with exactly: fine").await.status, 200);
-    for path in ["/health", "/api/status", "/api/accounts", "/"] {
+    for path in ["/health", "/api/status", "/api/accounts", "/api/logs", "/"] {
         said += &http::get(&format!("{}{path}", gateway.url)).await.text();
     }
     said += &http::get(&format!("{}/metrics", gateway.metrics_url)).await.text();
@@ -216,6 +232,17 @@ fn secret_file(home: Home) -> Home {
     home.env("REDIS_PASSWORD_FILE", &path)
 }
 
+/// Gives `server` the user that `docs/redis.md` recommends.
+fn add_documented_user(server: &RedisServer) {
+    let mut rule = redis::cmd("ACL");
+    rule.arg("SETUSER").arg("gateway");
+    for word in documented_rule() {
+        // Where the page has a placeholder for the password.
+        rule.arg(if word.starts_with('>') { format!(">{PASSWORD}") } else { word });
+    }
+    let () = rule.query(&mut server.connect()).unwrap();
+}
+
 /// The command that `docs/redis.md` recommends, without its line breaks.
 fn documented_rule() -> Vec<String> {
     let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md");
@@ -230,14 +257,7 @@ async fn the_documented_rules_of_access_suffice_and_no_more_is_granted() {
     let simulator = Simulator::with_accounts(2).await;
     for flavour in Flavour::ALL {
         let redis = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
-        let mut admin = redis.connect();
-        let mut rule = redis::cmd("ACL");
-        rule.arg("SETUSER").arg("gateway");
-        for word in documented_rule() {
-            // Where the page has a placeholder for the password.
-            rule.arg(if word.starts_with('>') { format!(">{PASSWORD}") } else { word });
-        }
-        let () = rule.query(&mut admin).unwrap();
+        add_documented_user(&redis);
         let url = format!("redis://gateway:{PASSWORD}@{}", redis.address());
         let home = Home::with(&simulator)
             .env("REDIS_URL", &url)
@@ -254,4 +274,95 @@ async fn the_documented_rules_of_access_suffice_and_no_more_is_granted() {
             assert_eq!(answer.unwrap_err().code(), Some("NOPERM"), "{flavour:?}: {foreign:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_the_documented_rules_nothing_is_refused_and_connections_are_used_again() {
+    let simulator = Simulator::with_accounts(1).await;
+    for flavour in Flavour::ALL {
+        let redis = RedisServer::with(flavour, &["--save", "", "--appendonly", "yes"]);
+        add_documented_user(&redis);
+        let url = format!("redis://gateway:{PASSWORD}@{}", redis.address());
+        let home = Home::with(&simulator).env("REDIS_URL", &url).env("ENCRYPTION_KEYS", ENCRYPTION_KEY);
+        serve(&home, &simulator).await;
+        let gateway = home.start().await;
+        let mut admin = redis.connect();
+        let mut connections = || -> u64 {
+            let stats: String = redis::cmd("INFO").arg("stats").query(&mut admin).unwrap();
+            let made = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+            made.unwrap().trim().parse().unwrap()
+        };
+        let lines = format!("{}/api/logs?limit=1000", gateway.url);
+        let served = async || {
+            let page = http::get(&lines).await;
+            assert_eq!(page.status, 200, "{}", page.text());
+            let lines = page.json()["logs"].as_array().unwrap().clone();
+            lines.iter().filter(|line| line["fields"]["outcome"] == "served").count()
+        };
+        let had = served().await;
+        let before = connections();
+        for number in 1..=10 {
+            assert_eq!(gateway.ask("reply with exactly: fine").await.status, 200);
+            until("the line is kept", async || served().await >= had + number).await;
+        }
+        let made = connections() - before;
+        assert!(made <= 3, "{flavour:?}: {made} connections for ten requests and their lines");
+        let refused: redis::Value = redis::cmd("ACL").arg("LOG").query(&mut redis.connect()).unwrap();
+        assert_eq!(refused, redis::Value::Array(Vec::new()), "{flavour:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_rules_of_an_earlier_page_are_refused_with_what_is_missing() {
+    let redis = RedisServer::start();
+    let words = documented_rule().into_iter().map(|word| match word.as_str() {
+        "+xtrim" => "+xlen".to_owned(),
+        _ if word.starts_with('>') => format!(">{PASSWORD}"),
+        _ => word,
+    });
+    let mut rule = redis::cmd("ACL");
+    rule.arg("SETUSER").arg("gateway").arg(words.collect::<Vec<_>>());
+    let () = rule.query(&mut redis.connect()).unwrap();
+    let url = format!("redis://gateway:{PASSWORD}@{}", redis.address());
+    let ended = home(&url).run(&["serve"], b"").await;
+    assert_refused(&ended, CONFIG, &["ACL", "grant it +xtrim on", "docs/redis.md", &redis.address()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_rules_suffice_in_a_cluster_and_behind_sentinels() {
+    let simulator = Simulator::with_accounts(2).await;
+    let (cluster, watched) = (Cluster::start(Flavour::Redis7), Watched::start());
+    for server in cluster.nodes().iter().chain(watched.servers()) {
+        add_documented_user(server);
+    }
+    for url in [cluster.url(), watched.url()] {
+        let home = Home::with(&simulator)
+            .env("REDIS_URL", &url.replace("://", &format!("://gateway:{PASSWORD}@")))
+            .env("ENCRYPTION_KEYS", ENCRYPTION_KEY)
+            .file(&json!({"leaseTtlMs": 3000}));
+        let said = serve(&home, &simulator).await;
+        assert!(!said.contains("NOPERM") && !said.contains("cannot be checked"), "{said}");
+        assert_silent(&said);
+        // The commands find the pool where the gateway has it.
+        let listed = home.succeed(&["accounts", "list"], b"").await;
+        assert!(listed.contains("user2@example.com"), "{listed}");
+        let export = home.succeed(&["store", "export"], b"").await;
+        assert!(export.contains("agp:v1:{main}:cred"), "{export}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_with_a_private_certificate_is_served_over_tls() {
+    let simulator = Simulator::with_accounts(1).await;
+    let authority = Authority::new();
+    let redis = authority.server(&["--user", "gateway", "on", &format!(">{PASSWORD}"), "~*", "&*", "+@all"]);
+    let url = format!("rediss://gateway:{PASSWORD}@localhost:{}", redis.port());
+    let home = Home::with(&simulator)
+        .env("REDIS_URL", &url)
+        .env("ENCRYPTION_KEYS", ENCRYPTION_KEY)
+        .file(&json!({"storeOutageGraceMs": 500}));
+    let stranger = home.run(&["serve"], b"").await;
+    assert_refused(&stranger, UNAVAILABLE, &["certificate", &format!("localhost:{}", redis.port())]);
+    let home = home.env("SSL_CERT_FILE", &authority.root().display().to_string());
+    assert_silent(&serve(&home, &simulator).await);
 }

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::collector::Collector;
 use crate::gateway::{Gateway, Home, SOON, until};
 use crate::http;
+use crate::redis_server::{Flavour, RedisServer};
 use crate::simulator::Simulator;
+use crate::site::{ENCRYPTION_KEY, NEWER_KEY};
 
 const PROMPT: &str = "marker-of-a-prompt";
 const ANSWER: &str = "marker-of-an-answer";
@@ -19,10 +22,13 @@ const REFRESH: &str = "marker-of-a-refresh-token";
 const ACCESS: &str = "ya29.sim";
 /// A manual account's token, which nobody issued.
 const MANUAL: &str = "marker-of-a-manual-token";
+/// What the collector of traces asks for.
+const COLLECTOR: &str = "marker-of-a-collector-key";
 /// A credential that a client sends to the wrong place.
 const STRAY: &str = "marker-of-a-stray-credential";
 
-const SECRETS: [&str; 9] = [PROMPT, ANSWER, KEY, PASSWORD, CLIENT_SECRET, REFRESH, ACCESS, MANUAL, STRAY];
+const SECRETS: [&str; 10] =
+    [PROMPT, ANSWER, KEY, PASSWORD, CLIENT_SECRET, REFRESH, ACCESS, MANUAL, COLLECTOR, STRAY];
 
 /// What was said and where.
 #[derive(Default)]
@@ -174,19 +180,38 @@ async fn use_it(gateway: &Gateway, simulator: &Simulator, evidence: &mut Evidenc
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         evidence.keep(path, answer.body);
     }
+    // Addresses with a password and a key in them, and what a log of it says.
+    for path in
+        [&format!("/api/logs/stream?password={PASSWORD}x"), "/api/logs?password=marker-of-a-stray-credential"]
+    {
+        let answer =
+            http::send("HEAD", &format!("{}{path}", gateway.url), &[("authorization", KEY)], b"").await;
+        assert_eq!(answer.status, 401, "{path}");
+    }
+    for level in ["DEBUG", "INFO,SUCCESS", "WARN,ERROR"] {
+        let url = format!("{}/api/logs?level={level}", gateway.url);
+        let answer = http::send("GET", &url, &console, b"").await;
+        assert!(answer.json()["logs"].as_array().unwrap().len() > 3, "{level}: {}", answer.text());
+        evidence.keep(format!("logs of {level}"), answer.body);
+    }
     evidence.keep("/metrics", http::get(&format!("{}/metrics", gateway.metrics_url)).await.body);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_secret_and_no_prompt_is_written_anywhere() {
+/// Does everything once, with the settings of `change`, and answers what was said and where.
+async fn everything(change: impl FnOnce(Home) -> Home) -> (Evidence, Home) {
     let simulator = Simulator::start(&scenario()).await;
+    let collector = Collector::start().await;
     let home = Home::with(&simulator)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)
+        .env("OTEL_EXPORTER_OTLP_HEADERS", &format!("x-key={COLLECTOR}"))
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
         .env("LOG_LEVEL", "trace")
         .env("LOG_FORMAT", "json")
         .env("API_KEY", KEY)
         .env("WEBUI_PASSWORD", PASSWORD)
         .env("OAUTH_CLIENT_SECRET", CLIENT_SECRET)
         .file(&json!({"maxWaitBeforeErrorMs": 0, "requestDeadlineMs": 20_000, "retryBaseMs": 100}));
+    let home = change(home);
     let mut evidence = Evidence::default();
     let document = simulator.accounts.to_string();
     assert!(document.contains(REFRESH));
@@ -199,6 +224,9 @@ async fn no_secret_and_no_prompt_is_written_anywhere() {
         &["config", "check"][..],
         &["accounts", "list"],
         &["accounts", "list", "--json"],
+        &["accounts", "explain", "--json", "--model", "gemini-3-flash"],
+        &["accounts", "rotate-keys", "--json"],
+        &["settings", "get", "--json"],
         &["store", "export"],
     ] {
         let ended = home.run(command, b"").await;
@@ -210,11 +238,87 @@ async fn no_secret_and_no_prompt_is_written_anywhere() {
     assert!(gateway.ended(SOON).await.success());
     let log = gateway.log.text();
     assert!(log.contains("\"level\":\"DEBUG\"") || log.contains("\"level\":\"TRACE\""), "it does log: {log}");
+    assert!(
+        log.contains("\"outcome\":\"served\"") && log.contains("\"trace_id\":"),
+        "requests are told: {log}"
+    );
     evidence.keep("the log", log);
+    let roots = collector.spans().iter().filter(|span| span.server).count();
+    assert!(roots > 20, "{roots} traces");
+    for (headers, body) in collector.requests() {
+        assert_eq!(headers["x-key"], COLLECTOR);
+        assert!(body.windows(12).any(|part| part == b"service.name"), "it can be read");
+        evidence.keep("a trace", body);
+    }
     evidence.files(&home.data());
+    (evidence, home)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_prompt_is_written_anywhere() {
+    let (evidence, home) = everything(|home| home).await;
     let sizes: Vec<_> = evidence.0.iter().map(|(place, bytes)| (place.as_str(), bytes.len())).collect();
     assert!(sizes.iter().any(|(place, size)| place.contains("data") && *size > 1000), "{sizes:?}");
     for secret in SECRETS {
         evidence.holds_no(secret);
+    }
+    // The key lies in its file, and nowhere else.
+    let key = std::fs::read_to_string(home.data().join("encryption.key")).unwrap();
+    let places = evidence
+        .0
+        .iter()
+        .filter(|(_, bytes)| bytes.windows(key.trim().len()).any(|part| part == key.trim().as_bytes()));
+    assert_eq!(places.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_prompt_is_written_to_redis() {
+    let redis = RedisServer::with(Flavour::Redis7, &["--appendonly", "yes"]);
+    let keys = format!("{NEWER_KEY},{ENCRYPTION_KEY}");
+    let (mut evidence, _home) =
+        everything(|home| home.env("REDIS_URL", &redis.url()).env("ENCRYPTION_KEYS", &keys)).await;
+    let mut connection = redis.connect();
+    let names: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    assert!(
+        names.iter().any(|name| name.ends_with(":tok")) && names.iter().any(|name| name.contains("feed:"))
+    );
+    for name in names {
+        evidence.keep("a key's name in Redis", name.clone());
+        let kind: String = redis::cmd("TYPE").arg(&name).query(&mut connection).unwrap();
+        let mut read = match kind.as_str() {
+            "string" => redis::cmd("GET"),
+            "hash" => redis::cmd("HGETALL"),
+            "zset" => redis::cmd("ZRANGE"),
+            "stream" => redis::cmd("XRANGE"),
+            other => panic!("{name} is a {other}"),
+        };
+        read.arg(&name);
+        match kind.as_str() {
+            "zset" => _ = read.arg(0).arg(-1),
+            "stream" => _ = read.arg("-").arg("+"),
+            _ => {}
+        }
+        let content: redis::Value = read.query(&mut connection).unwrap();
+        evidence.keep(format!("{name} in Redis"), texts(&content));
+    }
+    for secret in SECRETS.into_iter().chain([ENCRYPTION_KEY, NEWER_KEY]) {
+        evidence.holds_no(secret);
+    }
+}
+
+/// All texts of a reply, one after the other.
+fn texts(value: &redis::Value) -> Vec<u8> {
+    match value {
+        redis::Value::BulkString(bytes) => bytes.clone(),
+        redis::Value::Array(items) => {
+            let mut all = Vec::new();
+            for item in items {
+                all.extend(texts(item));
+                all.push(b'\n');
+            }
+            all
+        }
+        redis::Value::SimpleString(text) => text.clone().into_bytes(),
+        _ => Vec::new(),
     }
 }

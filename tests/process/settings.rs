@@ -1,4 +1,4 @@
-//! `settings get | set`, with a gateway and without one.
+//! `settings get | set` and `presets …`, with a gateway and without one.
 
 use serde_json::{Value, json};
 
@@ -24,10 +24,13 @@ async fn commands_work(home: &Home, lease: [&str; 2]) {
     );
     let out = home.succeed(&["settings", "get", "maxRetries", "--json"], b"").await;
     let shown: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&shown["generation"], shown["settings"].as_array().unwrap().len()), (&json!(1), 1));
-    let row = json!({ "key": "maxRetries", "value": 7, "origin": "shared store", "shared": "live", "stored": 7,
-        "pending": false });
-    assert_eq!(shown["settings"][0], row);
+    assert_eq!((&shown["generation"], shown["rows"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(shown["settings"], json!({ "maxRetries": 7 }));
+    let row = json!({ "key": "maxRetries", "value": 7, "origin": "shared store", "source": "store", "applies": "live",
+        "shared": "live", "stored": 7, "pending": false, "type": "integer", "default": 5, "minimum": 1.0,
+        "maximum": 20.0, "allowed": "a whole number from 1 to 20",
+        "description": "Least number of accounts tried for a request.", "section": "Retries and waits", "secret": false });
+    assert_eq!(shown["rows"][0], row);
 
     let ended = home.run(&["settings", "set", "maxRetries=8", "--generation", "0"], b"").await;
     assert_eq!(ended.code, Some(1));
@@ -74,14 +77,15 @@ async fn commands_work_beside_a_gateway_which_goes_by_what_they_change() {
     let answer = http::post(&format!("{}/v1/messages", gateway.url), &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     // Lines of requests have the level `info`; those of one that is asked while it is off are never written.
-    let lines = || gateway.log.text().lines().filter(|line| line.contains("/api/accounts/export")).count();
-    let ask = async || http::get(&format!("{}/api/accounts/export", gateway.url)).await.status;
+    let lines = || gateway.log.text().lines().filter(|line| line.contains("POST /v1/messages 200")).count();
+    let ask = async || gateway.ask("hello").await.status;
+    until("the first request has its line", async || lines() == 1).await;
     home.succeed(&["settings", "set", "logLevel=error"], b"").await;
     assert_eq!((ask().await, ask().await), (200, 200));
     home.succeed(&["settings", "set", "--unset", "logLevel"], b"").await;
     assert_eq!(ask().await, 200);
-    until("it logs again", async || lines() > 0).await;
-    assert_eq!(lines(), 1, "{}", gateway.log.text());
+    until("it logs again", async || lines() > 1).await;
+    assert_eq!(lines(), 2, "{}", gateway.log.text());
     gateway.terminate().await;
     assert!(gateway.ended(SOON).await.success());
 }
@@ -105,6 +109,108 @@ async fn a_pinned_setting_is_said_to_be_so_and_unusable_ones_stop_no_gateway() {
         "{}",
         ended.out
     );
+    gateway.terminate().await;
+    assert!(gateway.ended(SOON).await.success());
+}
+
+async fn presets_work(home: &Home) {
+    let out = home.succeed(&["presets", "list"], b"").await;
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 4, "{out}");
+    assert!(lines[3].starts_with("Team                    (built in) Many people on one pool"), "{out}");
+    let shown = home.succeed(&["presets", "show", "Team"], b"").await;
+    let team: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(team["maxConcurrentPerAccount"], 4);
+
+    let out = home.succeed(&["presets", "apply", "Team"], b"").await;
+    assert_eq!(out, "applied  Team  generation 1\n");
+    let file = json!({ "maxRetries": 9, "retryBaseMs": 1, "accountSelection": { "strategy": "hybrid" } })
+        .to_string();
+    let ended =
+        home.run(&["presets", "save", "Mine", "-", "--description", "of a file"], file.as_bytes()).await;
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (Some(4), "Server preset \"Mine\" saved\n"),
+        "{}",
+        ended.err
+    );
+    assert!(ended.err.contains("left out: retryBaseMs: 1 is not usable"), "{}", ended.err);
+    let out = home.succeed(&["presets", "apply", "Mine", "--json"], b"").await;
+    let applied: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(applied["updates"], json!({ "maxRetries": 9, "accountSelection": { "strategy": "hybrid" } }));
+    // What is in force, as far as presets go.
+    home.succeed(&["presets", "save", "Now"], b"").await;
+    let now: Value = serde_json::from_str(&home.succeed(&["presets", "show", "Now"], b"").await).unwrap();
+    let mut expected = team;
+    (expected["maxRetries"], expected["accountSelection"]["strategy"]) = (json!(9), json!("hybrid"));
+    // No limit is told as the largest one.
+    expected["maxAccounts"] = json!(10_000);
+    assert_eq!(now, expected);
+
+    for (args, part) in [
+        (&["save", "Team"][..], "Cannot overwrite built-in preset \"Team\""),
+        (&["delete", "Team"], "Cannot delete built-in preset \"Team\""),
+        (&["delete", "None"], "there is no preset \"None\""),
+        (&["apply", "None"], "there is no preset \"None\""),
+    ] {
+        let ended = home.run(&[&["presets"], args].concat(), b"").await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{args:?}: {}", ended.err);
+        assert!(ended.err.contains(part), "{args:?}: {}", ended.err);
+    }
+    assert_eq!(home.succeed(&["presets", "delete", "Now"], b"").await, "Server preset \"Now\" deleted\n");
+    let out = home.succeed(&["presets", "list"], b"").await;
+    assert!(out.ends_with("Mine                    of a file\n"), "{out}");
+}
+
+#[tokio::test]
+async fn presets_without_a_gateway() {
+    presets_work(&Home::new()).await;
+}
+
+#[tokio::test]
+async fn presets_beside_a_gateway() {
+    let home = Home::new();
+    let mut gateway = home.start().await;
+    presets_work(&home).await;
+    gateway.terminate().await;
+    assert!(gateway.ended(SOON).await.success());
+}
+
+#[tokio::test]
+async fn what_the_environment_decides_is_fixed_in_the_console() {
+    let home =
+        Home::new().env("FALLBACK", "true").env("DEV_MODE", "true").env("WEBUI_PASSWORD", "hidden-password");
+    let mut gateway = home.start().await;
+    let url = format!("{}/api/config", gateway.url);
+    let headers = [("content-type", "application/json"), ("x-webui-password", "hidden-password")];
+    let body = json!({ "fallbackEnabled": false, "devMode": false, "maxRetries": 6 });
+    let answer = http::send("POST", &url, &headers, body.to_string().as_bytes()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let saved = answer.json();
+    assert_eq!(saved["updates"], json!({ "maxRetries": 6 }));
+    let fixed = |field: &str| json!({ "field": field, "reason": "set by environment" });
+    assert_eq!(saved["rejected"], json!([fixed("devMode"), fixed("fallbackEnabled")]));
+    let full = http::send("GET", &url, &headers, b"").await.json();
+    for (pointer, value) in [
+        ("/sources/fallbackEnabled", "env"),
+        ("/sources/maxRetries", "store"),
+        ("/config/webuiPassword", "********"),
+    ] {
+        assert_eq!(full.pointer(pointer), Some(&json!(value)), "{pointer}");
+    }
+    assert!(!full.to_string().contains("hidden-password"), "{full}");
+    let rows = http::send("GET", &format!("{}/api/settings", gateway.url), &headers, b"").await.json();
+    let row =
+        |key: &str| rows["rows"].as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone();
+    assert_eq!(
+        (&row("fallbackEnabled")["applies"], &row("maxRetries")["applies"]),
+        (&json!("fixed"), &json!("live"))
+    );
+    // A stranger learns as much as the console needs before it asks for the password.
+    let brief = http::get(&url).await.json();
+    let expected = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "authRequired": true,
+        "config": { "maxAccounts": 10_000, "devMode": true } });
+    assert_eq!(brief, expected);
     gateway.terminate().await;
     assert!(gateway.ended(SOON).await.success());
 }

@@ -6,6 +6,8 @@ use crate::gateway::Home;
 use crate::redis_server::{Flavour, RedisServer};
 use crate::simulator::Simulator;
 
+/// Another one.
+pub(crate) const NEWER_KEY: &str = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
 /// 32 bytes in base64; every gateway of a pool has the same.
 pub(crate) const ENCRYPTION_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
@@ -16,10 +18,11 @@ pub(crate) const SLOW: &str = "slowly write 100 words";
 /// Streams for more than fourteen seconds.
 pub(crate) const SLOWER: &str = "slowly write 200 words";
 
-/// What replicas share.
-pub(crate) struct Site {
-    pub(crate) redis: RedisServer,
+/// What replicas share: one server of Redis, or several that belong together.
+pub(crate) struct Site<R = RedisServer> {
+    pub(crate) redis: R,
     pub(crate) simulator: Simulator,
+    url: String,
     settings: Value,
 }
 
@@ -28,18 +31,21 @@ impl Site {
     /// the machine is small and the same everywhere.
     pub(crate) async fn start(accounts: usize) -> Self {
         let redis = RedisServer::with(Flavour::Redis7, &["--appendonly", "yes", "--appendfsync", "always"]);
-        Self::on(redis, accounts).await
+        let url = redis.url();
+        Self::on(redis, url, accounts).await
     }
+}
 
-    /// As [`Self::start`], on this server.
-    pub(crate) async fn on(redis: RedisServer, accounts: usize) -> Self {
+impl<R> Site<R> {
+    /// As [`Site::start`], with Redis at `url`.
+    pub(crate) async fn on(redis: R, url: String, accounts: usize) -> Self {
         let simulator = Simulator::with_accounts(accounts).await;
         for (text, interval_ms) in [("briskly", 40), ("slowly", 100)] {
             let delivery = json!({"mode": "paced", "interval_ms": interval_ms, "chunk_chars": 8});
             simulator.rule(&json!({"when": {"text": text}, "then": {"delivery": delivery}})).await;
         }
         let settings = json!({"accountSelection": {"strategy": "round-robin"}, "leaseTtlMs": 3000});
-        let site = Self { redis, simulator, settings };
+        let site = Self { redis, simulator, url, settings };
         // Not through a gateway: the command opens Redis itself.
         let document = site.simulator.accounts.to_string();
         site.home().succeed(&["accounts", "import", "-"], document.as_bytes()).await;
@@ -54,7 +60,7 @@ impl Site {
     /// A home of one more replica.
     pub(crate) fn home(&self) -> Home {
         Home::with(&self.simulator)
-            .env("REDIS_URL", &self.redis.url())
+            .env("REDIS_URL", &self.url)
             .env("ENCRYPTION_KEYS", ENCRYPTION_KEY)
             .file(&self.settings)
     }

@@ -49,10 +49,10 @@ async fn wrong_settings_stop_the_start_with_everything_that_is_wrong() {
 #[tokio::test]
 async fn a_strategy_that_is_not_there_is_wrong_usage() {
     let home = Home::new();
-    for args in [&["--strategy=sticky"][..], &["serve", "--strategy", "sticky"]] {
+    for args in [&["--strategy=steady"][..], &["serve", "--strategy", "steady"]] {
         let ended = home.run(args, b"").await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{}", ended.err);
-        assert!(ended.err.contains("sticky") && ended.err.contains("--strategy"), "{}", ended.err);
+        assert!(ended.err.contains("steady") && ended.err.contains("--strategy"), "{}", ended.err);
     }
     let ended = home.run(&["config", "check", "--strategy=round-robin"], b"").await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);

@@ -7,13 +7,15 @@ use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReas
 use antigravity_proxy::store::keys::{SigKey, SigKind};
 use antigravity_proxy::store::ops::PoolEvent;
 use antigravity_proxy::store::ops::accounts::{
-    Change, InvalidateOutcome, PutAccount, PutOutcome, SetAccount, SetOutcome, Subscription,
+    Change, ClearOutcome, InvalidateOutcome, PutAccount, PutOutcome, SetAccount, SetOutcome, Subscription,
 };
 use antigravity_proxy::store::ops::admit::{Decision, Renewal, Tier, TokenState, WaitReason};
+use antigravity_proxy::store::ops::imports::DocumentDigest;
+use antigravity_proxy::store::ops::listing::{AccountView, Named};
 use antigravity_proxy::store::ops::locks::Lock;
 use antigravity_proxy::store::ops::models::ModelQuota;
 use antigravity_proxy::store::ops::settings::{PutSettings, Scope, StoredSettings};
-use antigravity_proxy::store::ops::settle::{LimitKind, Outcome, StatusClass, UsageEntry};
+use antigravity_proxy::store::ops::settle::{LimitKind, NewLimit, Outcome, StatusClass, UsageEntry};
 use antigravity_proxy::store::ops::tokens::{FailedRefresh, FinishedRefresh, Refresh, RefreshFailure};
 
 use crate::harness::{
@@ -25,7 +27,7 @@ fn quota(reset: Option<u64>) -> Outcome {
 }
 
 #[tokio::test]
-async fn admission_says_why_there_is_no_account() {
+pub(crate) async fn admission_says_why_there_is_no_account() {
     on_every_host(async |pool: Pool| {
         assert_eq!(pool.admit("l1", T).await.decision, Decision::Empty);
         pool.arrange(&[State { enabled: false, ..fresh("a") }, State { enabled: false, ..fresh("b") }]).await;
@@ -44,7 +46,7 @@ async fn admission_says_why_there_is_no_account() {
 }
 
 #[tokio::test]
-async fn admission_is_repeated_for_the_same_lease() {
+pub(crate) async fn admission_is_repeated_for_the_same_lease() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a", "b"]).await;
         let first = pool.admit("l1", T).await;
@@ -67,6 +69,7 @@ async fn admission_is_repeated_for_the_same_lease() {
             tried: &[],
             known: &[],
             probe_after: None,
+            conversation: None,
         };
         assert!(pool.store.at(T).admit(&admit).await.is_err());
     })
@@ -74,7 +77,7 @@ async fn admission_is_repeated_for_the_same_lease() {
 }
 
 #[tokio::test]
-async fn tried_accounts_come_last() {
+pub(crate) async fn tried_accounts_come_last() {
     for strategy in [Strategy::Hybrid, Strategy::RoundRobin] {
         on_every_host(async |pool: Pool| {
             let pool = pool.with(&reference(strategy, &[]));
@@ -92,7 +95,7 @@ async fn tried_accounts_come_last() {
 }
 
 #[tokio::test]
-async fn leases_are_the_requests_in_flight() {
+pub(crate) async fn leases_are_the_requests_in_flight() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         assert_eq!(pool.grant("l1", T).await.in_flight, 1);
@@ -116,7 +119,7 @@ async fn leases_are_the_requests_in_flight() {
 }
 
 #[tokio::test]
-async fn settlement_is_repeated_for_the_same_lease() {
+pub(crate) async fn settlement_is_repeated_for_the_same_lease() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         pool.grant("l1", T).await;
@@ -136,13 +139,15 @@ async fn settlement_is_repeated_for_the_same_lease() {
 }
 
 #[tokio::test]
-async fn limits_are_only_extended() {
+pub(crate) async fn limits_are_only_extended() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         let answer = pool.settle("a", "l1", T, quota(Some(600_000))).await;
         assert_eq!((answer.duplicate, answer.attempt, answer.backoff), (false, 1, ms(600_000)));
+        assert_eq!(answer.limit, Some(NewLimit::Quota));
         let answer = pool.settle("a", "l2", T + 10_000, quota(Some(3000))).await;
         assert_eq!((answer.duplicate, answer.attempt, answer.backoff), (false, 2, ms(590_000)));
+        assert_eq!(answer.limit, None, "a shorter one changes nothing");
         let capacity = Outcome::Capacity { jitter_ms: -5000 };
         assert_eq!(pool.settle("a", "l3", T + 10_000, capacity).await.backoff, ms(590_000));
         let limits = pool.view("a", T + 10_000).await.limits;
@@ -153,7 +158,7 @@ async fn limits_are_only_extended() {
         );
         assert_eq!(
             pool.admit("l4", T + 10_000).await.decision,
-            Decision::Wait { wait: ms(590_000), reason: WaitReason::Limited }
+            Decision::Wait { wait: ms(590_000), reason: WaitReason::Limited, own: false }
         );
         // Another model of the account is not limited.
         granted(pool.admit_with("l5", T + 10_000, |admit| admit.model = "other").await);
@@ -162,7 +167,7 @@ async fn limits_are_only_extended() {
 }
 
 #[tokio::test]
-async fn a_short_reset_is_at_least_two_seconds() {
+pub(crate) async fn a_short_reset_is_at_least_two_seconds() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         assert_eq!(pool.settle("a", "l1", T, quota(Some(300))).await.backoff, ms(2000));
@@ -171,7 +176,7 @@ async fn a_short_reset_is_at_least_two_seconds() {
 }
 
 #[tokio::test]
-async fn limits_within_the_window_count_once() {
+pub(crate) async fn limits_within_the_window_count_once() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         for n in 0..4 {
@@ -201,7 +206,7 @@ async fn limits_within_the_window_count_once() {
 }
 
 #[tokio::test]
-async fn limits_without_a_reset_follow_their_kind() {
+pub(crate) async fn limits_without_a_reset_follow_their_kind() {
     on_every_host(async |pool: Pool| {
         for (name, kind, expected) in [
             ("a", LimitKind::Rate, 30_000),
@@ -213,12 +218,19 @@ async fn limits_without_a_reset_follow_their_kind() {
                 pool.settle(name, &format!("l{name}"), T, Outcome::RateLimited { kind, reset: None }).await;
             assert_eq!(answer.backoff, ms(expected), "{kind:?}");
         }
+        // The kind that nobody knows has a setting.
+        let pool = pool.with(&reference(Strategy::Hybrid, &[("defaultCooldownMs", "7000")]));
+        for (name, kind, expected) in [("d", LimitKind::Unknown, 7000), ("e", LimitKind::Rate, 30_000)] {
+            pool.add_all(&[name]).await;
+            let outcome = Outcome::RateLimited { kind, reset: None };
+            assert_eq!(pool.settle(name, &format!("l{name}"), T, outcome).await.backoff, ms(expected));
+        }
     })
     .await;
 }
 
 #[tokio::test]
-async fn each_outcome_has_its_effect() {
+pub(crate) async fn each_outcome_has_its_effect() {
     struct Effect {
         outcome: Outcome,
         received: bool,
@@ -226,6 +238,7 @@ async fn each_outcome_has_its_effect() {
         tokens: f64,
         failures: u32,
         backoff: u64,
+        limit: Option<NewLimit>,
     }
     let effect = |outcome, health, tokens, failures, backoff| Effect {
         outcome,
@@ -234,30 +247,32 @@ async fn each_outcome_has_its_effect() {
         tokens,
         failures,
         backoff,
+        limit: None,
     };
+    let limited = |limit, effect| Effect { limit: Some(limit), ..effect };
     let table = [
         effect(Outcome::Success, 71.0, 49.0, 0, 0),
         effect(Outcome::Blocked, 71.0, 49.0, 0, 0),
-        effect(Outcome::Capacity { jitter_ms: 2000 }, 70.0, 50.0, 0, 17_000),
+        limited(NewLimit::Capacity, effect(Outcome::Capacity { jitter_ms: 2000 }, 70.0, 50.0, 0, 17_000)),
         effect(Outcome::Failure, 50.0, 50.0, 1, 0),
-        effect(Outcome::Forbidden, 50.0, 50.0, 1, 300_000),
-        effect(Outcome::NotFound, 70.0, 50.0, 0, 300_000),
-        effect(Outcome::Unauthorized, 70.0, 50.0, 0, 60_000),
+        limited(NewLimit::Forbidden, effect(Outcome::Forbidden, 50.0, 50.0, 1, 300_000)),
+        limited(NewLimit::Unsupported, effect(Outcome::NotFound, 70.0, 50.0, 0, 300_000)),
+        limited(NewLimit::Cooling, effect(Outcome::Unauthorized, 70.0, 50.0, 0, 60_000)),
         effect(Outcome::ClientError, 70.0, 50.0, 0, 0),
         effect(Outcome::Cancelled, 70.0, 50.0, 0, 0),
         Effect { received: true, ..effect(Outcome::Cancelled, 70.0, 49.0, 0, 0) },
         effect(Outcome::Empty, 70.0, 50.0, 0, 0),
-        effect(quota(Some(5000)), 60.0, 49.0, 1, 5000),
+        limited(NewLimit::Quota, effect(quota(Some(5000)), 60.0, 49.0, 1, 5000)),
     ];
-    for Effect { outcome, received, health, tokens, failures, backoff } in table {
+    for Effect { outcome, received, health, tokens, failures, backoff, limit } in table {
         on_every_host(async |pool: Pool| {
             pool.add_all(&["a"]).await;
             pool.grant("l1", T).await;
             let answer =
                 pool.settle_with("a", "l1", T, outcome.clone(), |settle| settle.received = received).await;
             assert_eq!(
-                (answer.backoff, answer.invalidated, answer.gone),
-                (ms(backoff), false, false),
+                (answer.backoff, answer.limit, answer.invalidated, answer.gone),
+                (ms(backoff), limit, false, false),
                 "{outcome:?}"
             );
             let view = pool.view("a", T).await;
@@ -270,12 +285,13 @@ async fn each_outcome_has_its_effect() {
 }
 
 #[tokio::test]
-async fn failures_in_a_row_rest_the_account_and_decay() {
+pub(crate) async fn failures_in_a_row_rest_the_account_and_decay() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         assert_eq!(pool.settle("a", "l1", T, Outcome::Failure).await.backoff, ms(0));
         assert_eq!(pool.settle("a", "l2", T, Outcome::Failure).await.backoff, ms(0));
-        assert_eq!(pool.settle("a", "l3", T, Outcome::Failure).await.backoff, ms(60_000));
+        let third = pool.settle("a", "l3", T, Outcome::Failure).await;
+        assert_eq!((third.backoff, third.limit), (ms(60_000), Some(NewLimit::Failure)));
         let late = T + 600_001;
         assert_eq!(pool.settle("a", "l4", late, Outcome::Failure).await.backoff, ms(0));
         assert_eq!(pool.view("a", late).await.failures, 1);
@@ -284,7 +300,7 @@ async fn failures_in_a_row_rest_the_account_and_decay() {
 }
 
 #[tokio::test]
-async fn a_verdict_about_a_replaced_credential_changes_nothing() {
+pub(crate) async fn a_verdict_about_a_replaced_credential_changes_nothing() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         let grant = pool.grant("l1", T).await;
@@ -317,14 +333,53 @@ async fn a_verdict_about_a_replaced_credential_changes_nothing() {
         // A new credential makes it valid again.
         pool.add("a", T + 4).await;
         assert_eq!(pool.view("a", T + 4).await.invalid, None);
-        assert!(store.clear_invalid(&id("a")).await.unwrap());
-        assert!(!store.clear_invalid(&id("z")).await.unwrap());
     })
     .await;
 }
 
 #[tokio::test]
-async fn one_probe_at_a_time_tests_a_long_limit() {
+pub(crate) async fn an_account_is_cleared_of_what_was_seen_and_of_nothing_newer() {
+    on_every_host(async |pool: Pool| {
+        pool.add_all(&["a", "b"]).await;
+        let (a, first, second) = (id("a"), CredentialVersion(1), CredentialVersion(2));
+        let banned = async |cv, at| {
+            let store = pool.store.at(at);
+            let outcome = store.invalidate_account(&a, cv, InvalidReason::Banned, None).await.unwrap();
+            assert_eq!(outcome, InvalidateOutcome::Done);
+        };
+        let cleared = async |cv, since, at| pool.store.at(at).clear_invalid(&a, cv, since).await.unwrap();
+        assert_eq!(cleared(first, 0, T).await, ClearOutcome::Stale, "it is valid");
+        pool.settle("a", "l1", T, Outcome::Unauthorized).await;
+        pool.settle("a", "l2", T, Outcome::Failure).await;
+        banned(first, T).await;
+        assert_eq!(cleared(first, T, T + 1).await, ClearOutcome::Done);
+        let view = pool.view("a", T + 1).await;
+        assert_eq!((view.invalid, view.failures, view.cooling), (None, 0, ms(0)));
+        assert!((view.health - 70.0).abs() < f64::EPSILON, "{}", view.health);
+        // Found invalid again while it was tried.
+        banned(first, T + 2).await;
+        assert_eq!(cleared(first, T, T + 3).await, ClearOutcome::Stale);
+        assert_eq!(pool.view("a", T + 3).await.invalid.unwrap().since_ms, T + 2);
+        // Signed in anew meanwhile, and found invalid since.
+        pool.add("a", T + 4).await;
+        banned(second, T + 5).await;
+        for (cv, since) in [(first, T + 2), (first, T + 5), (second, T + 2), (second, T + 4), (second, 0)] {
+            assert_eq!(cleared(cv, since, T + 6).await, ClearOutcome::Stale);
+        }
+        assert!(pool.view("a", T + 6).await.invalid.is_some());
+        // Since when is not known any more.
+        pool.lose("inv").await;
+        assert_eq!(cleared(second, T + 5, T + 7).await, ClearOutcome::Stale);
+        assert_eq!(cleared(second, 0, T + 7).await, ClearOutcome::Done);
+        assert_eq!(pool.view("a", T + 7).await.invalid, None);
+        let gone = pool.store.at(T).clear_invalid(&id("z"), first, 0).await.unwrap();
+        assert_eq!(gone, ClearOutcome::Gone);
+    })
+    .await;
+}
+
+#[tokio::test]
+pub(crate) async fn one_probe_at_a_time_tests_a_long_limit() {
     on_every_host(async |pool: Pool| {
         pool.arrange(&[State { limited: 900_000, ..fresh("a") }, State { limited: 600_000, ..fresh("b") }])
             .await;
@@ -333,7 +388,10 @@ async fn one_probe_at_a_time_tests_a_long_limit() {
         };
         let Decision::Granted(grant) = probing("l1", T).await else { panic!("no probe") };
         assert_eq!((grant.account.as_str(), grant.tier), ("b", Tier::Probe));
-        assert_eq!(probing("l2", T).await, Decision::Wait { wait: ms(600_000), reason: WaitReason::Limited });
+        assert_eq!(
+            probing("l2", T).await,
+            Decision::Wait { wait: ms(600_000), reason: WaitReason::Limited, own: false }
+        );
         // The prober's success lifts the limit at once.
         pool.settle("b", "l1", T + 1000, Outcome::Success).await;
         assert_eq!(pool.grant("l3", T + 1000).await.account, id("b"));
@@ -359,7 +417,7 @@ async fn one_probe_at_a_time_tests_a_long_limit() {
 }
 
 #[tokio::test]
-async fn accounts_are_put_found_and_removed() {
+pub(crate) async fn accounts_are_put_found_and_removed() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         let (a, other) = (id("a"), id("other"));
@@ -372,10 +430,7 @@ async fn accounts_are_put_found_and_removed() {
             ..new_account(&a, "A@Example.com")
         };
         assert_eq!(store.put_account(&put).await.unwrap(), PutOutcome::Added { number: 1 });
-        assert_eq!(
-            store.find_account("a@EXAMPLE.com").await.unwrap(),
-            Some((a.clone(), CredentialVersion(1)))
-        );
+        assert_eq!(store.find_account("a@EXAMPLE.com").await.unwrap(), Some(a.clone()));
         let view = pool.view("a", T).await;
         assert_eq!(
             (view.email.as_str(), view.added_at_ms, view.version),
@@ -388,7 +443,7 @@ async fn accounts_are_put_found_and_removed() {
         assert_eq!(view.model_thresholds, BTreeMap::from([("m".to_owned(), 0.5), ("n".to_owned(), 0.0)]));
         assert_eq!(
             pool.hash("th").await,
-            BTreeMap::from([("m".into(), "a=0.5".into()), ("n".into(), "a=0".into())])
+            BTreeMap::from([("m".into(), "1=0.5".into()), ("n".into(), "1=0".into())])
         );
         let grant = pool.grant("l1", T).await;
         assert_eq!((grant.project.as_deref(), grant.session.as_str()), (Some("managed"), "sess"));
@@ -425,7 +480,43 @@ async fn accounts_are_put_found_and_removed() {
 }
 
 #[tokio::test]
-async fn the_pool_holds_at_most_max_accounts() {
+pub(crate) async fn one_account_is_read_by_its_id_or_its_address() {
+    on_every_host(async |pool: Pool| {
+        pool.add_all(&["a", "b", "c"]).await;
+        let b = id("b");
+        pool.grant("l1", T).await;
+        pool.settle("b", "l2", T, quota(Some(900_000))).await;
+        let put = PutAccount { sealed: "second", ..new_account(&b, "b@example.com") };
+        pool.store.at(T).put_account(&put).await.unwrap();
+        let owner = owner("me");
+        pool.store.at(T).begin_refresh(&b, &owner, ms(1000)).await.unwrap();
+        pool.store.at(T).finish_refresh(&b, &owner, CredentialVersion(2), ms(5000), "t").await.unwrap();
+        pool.store
+            .at(T)
+            .invalidate_account(&b, CredentialVersion(2), InvalidReason::Verification, Some("u"))
+            .await
+            .unwrap();
+        let at = T + 1000;
+        let store = pool.store.at(at);
+        for named in [Named::Id(&b), Named::Email("B@Example.com")] {
+            let account = store.get_account(named).await.unwrap().unwrap();
+            assert_eq!((account.sealed.as_str(), account.stamp.now_ms), ("second", at));
+            assert_eq!(account.view.credential, CredentialVersion(2));
+            assert_eq!(account.view.token_ttl, ms(4000));
+            // As it is listed, but for its limits.
+            let listed = pool.view("b", at).await;
+            assert_eq!(listed.limits.len(), 1);
+            assert_eq!(account.view, AccountView { limits: Vec::new(), ..listed });
+            assert!(!format!("{account:?}").contains("second"));
+        }
+        assert_eq!(store.get_account(Named::Id(&id("z"))).await.unwrap(), None);
+        assert_eq!(store.get_account(Named::Email("z@example.com")).await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+pub(crate) async fn the_pool_holds_at_most_max_accounts() {
     on_every_host(async |pool: Pool| {
         let limited = SelectionConfig { max_accounts: 2, ..SelectionConfig::default() };
         let pool = pool.with(&limited);
@@ -439,7 +530,7 @@ async fn the_pool_holds_at_most_max_accounts() {
 }
 
 #[tokio::test]
-async fn accounts_are_changed_only_when_they_exist_and_are_as_read() {
+pub(crate) async fn accounts_are_changed_only_when_they_exist_and_are_as_read() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         pool.add_all(&["a", "b"]).await;
@@ -455,7 +546,7 @@ async fn accounts_are_changed_only_when_they_exist_and_are_as_read() {
         }
         assert_eq!(
             pool.hash("th").await,
-            BTreeMap::from([("m".into(), "b=0.25".into()), ("n".into(), "a=0.1".into())])
+            BTreeMap::from([("m".into(), "2=0.25".into()), ("n".into(), "1=0.1".into())])
         );
         let set = SetAccount {
             enabled: Some(true),
@@ -482,7 +573,7 @@ async fn accounts_are_changed_only_when_they_exist_and_are_as_read() {
 }
 
 #[tokio::test]
-async fn lists_come_in_pages() {
+pub(crate) async fn lists_come_in_pages() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         pool.add_all(&["c", "a", "b"]).await;
@@ -498,7 +589,7 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test]
-async fn one_refresher_serves_all() {
+pub(crate) async fn one_refresher_serves_all() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         let (a, me, you) = (id("a"), owner("me"), owner("you"));
@@ -560,7 +651,7 @@ async fn one_refresher_serves_all() {
 }
 
 #[tokio::test]
-async fn failed_refreshes_back_off_and_only_revocation_invalidates() {
+pub(crate) async fn failed_refreshes_back_off_and_only_revocation_invalidates() {
     on_every_host(async |pool: Pool| {
         let (a, me) = (id("a"), owner("me"));
         pool.add_all(&["a"]).await;
@@ -590,7 +681,7 @@ async fn failed_refreshes_back_off_and_only_revocation_invalidates() {
 }
 
 #[tokio::test]
-async fn signatures_come_with_the_admission() {
+pub(crate) async fn signatures_come_with_the_admission() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         let store = pool.store.at(T);
@@ -605,6 +696,7 @@ async fn signatures_come_with_the_admission() {
             tried: &[],
             known: &[],
             probe_after: None,
+            conversation: None,
         };
         let (admission, found) = store.admit_with_signatures(&admit, &keys, ms(7_200_000)).await.unwrap();
         assert!(matches!(admission.decision, Decision::Granted(_)));
@@ -621,7 +713,7 @@ async fn signatures_come_with_the_admission() {
 
 #[tokio::test]
 #[expect(clippy::float_cmp, reason = "the values are whole numbers")]
-async fn shared_settings_lie_between_file_and_flags() {
+pub(crate) async fn shared_settings_lie_between_file_and_flags() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         let set = async |expected: Option<u64>, name: &str, value: Option<&str>| {
@@ -656,12 +748,23 @@ async fn shared_settings_lie_between_file_and_flags() {
         pool.add_all(&["b"]).await;
         set(None, "strategy", Some("round-robin")).await;
         assert_eq!(pool.grant("l1", T).await.account, id("b"), "hybrid would take a");
+        // Nor does one that keeps things for no time at all stop the pool.
+        for (name, value) in [("strategy", "sticky"), ("sticky.ttlMs", "0"), ("probeMs", "0")] {
+            set(None, name, Some(value)).await;
+        }
+        granted(pool.admit_with("l2", T, |ask| ask.conversation = "x").await);
+        for (account, lease) in [("a", "k1"), ("b", "k2")] {
+            let limit = Outcome::RateLimited { kind: LimitKind::Quota, reset: Some(ms(60_000)) };
+            pool.settle(account, lease, T, limit).await;
+        }
+        let probe = granted(pool.admit_with("l3", T, |ask| ask.probe_after = Some(ms(0))).await);
+        assert_eq!(probe.tier, Tier::Probe);
     })
     .await;
 }
 
 #[tokio::test]
-async fn quotas_are_replaced_as_a_whole() {
+pub(crate) async fn quotas_are_replaced_as_a_whole() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         pool.add_all(&["a", "b"]).await;
@@ -669,8 +772,10 @@ async fn quotas_are_replaced_as_a_whole() {
             model: model.into(),
             fraction,
             reset: Some("2027-01-15T08:00:00Z".into()),
+            told: true,
         };
-        let all = [quota("m", Some(0.01)), quota("n", None)];
+        let empty = |told| ModelQuota { model: format!("empty {told}"), fraction: None, reset: None, told };
+        let all = [quota("m", Some(0.01)), quota("n", None), empty(true), empty(false)];
         assert!(store.put_quota(&id("a"), &all).await.unwrap());
         assert!(!store.put_quota(&id("z"), &all).await.unwrap());
         let view = pool.view("a", T).await;
@@ -689,7 +794,7 @@ async fn quotas_are_replaced_as_a_whole() {
 }
 
 #[tokio::test]
-async fn catalogue_and_elections() {
+pub(crate) async fn catalogue_and_elections() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         assert_eq!(store.get_models().await.unwrap(), None);
@@ -704,15 +809,44 @@ async fn catalogue_and_elections() {
         assert!(store.unlock("w", &me).await.unwrap());
         assert_eq!(store.try_lock("w", &you, ms(1000)).await.unwrap(), Lock::Taken);
         assert_eq!(pool.store.at(T + 1000).try_lock("w", &me, ms(1)).await.unwrap(), Lock::Taken);
+
+        assert_eq!(store.pause("p", &me, ms(1000)).await.unwrap(), Lock::Taken);
+        assert_eq!(store.try_lock("p", &you, ms(1000)).await.unwrap(), Lock::Paused(ms(1000)));
+        assert_eq!(store.pause("p", &you, ms(1000)).await.unwrap(), Lock::Paused(ms(1000)));
+        // Its owner goes back to the work, or gives it up.
+        assert_eq!(store.try_lock("p", &me, ms(500)).await.unwrap(), Lock::Taken);
+        assert_eq!(store.pause("p", &you, ms(1000)).await.unwrap(), Lock::Held(ms(500)));
+        assert_eq!(store.pause("p", &me, ms(1000)).await.unwrap(), Lock::Taken);
+        assert!(!store.unlock("p", &you).await.unwrap());
+        assert!(store.unlock("p", &me).await.unwrap());
+        assert_eq!(store.pause("p", &you, ms(1000)).await.unwrap(), Lock::Taken);
+        assert_eq!(pool.store.at(T + 999).try_lock("p", &me, ms(1)).await.unwrap(), Lock::Paused(ms(1)));
+        assert_eq!(pool.store.at(T + 1000).try_lock("p", &me, ms(1)).await.unwrap(), Lock::Taken);
     })
     .await;
 }
 
 #[tokio::test]
-async fn usage_is_counted_in_the_hour_of_admission() {
+pub(crate) async fn a_document_is_remembered_by_its_content() {
+    on_every_host(async |pool: Pool| {
+        let store = pool.store.at(T);
+        let (one, other) = (DocumentDigest::of(b"[1]"), DocumentDigest::of(b"[2]"));
+        assert!(!store.was_imported(&one).await.unwrap());
+        assert!(!store.was_imported(&one).await.unwrap(), "asking remembers nothing");
+        assert!(!store.note_import(&one).await.unwrap());
+        assert!(store.was_imported(&one).await.unwrap());
+        assert!(store.note_import(&one).await.unwrap(), "twice");
+        assert!(!store.was_imported(&other).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+pub(crate) async fn usage_is_counted_in_the_hour_of_admission() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         let entry = UsageEntry {
+            model: None,
             status: StatusClass::Success,
             client_key: "key-1",
             input: 10,
@@ -739,7 +873,7 @@ async fn usage_is_counted_in_the_hour_of_admission() {
 }
 
 #[tokio::test]
-async fn a_change_of_settings_is_made_whole_or_not_at_all() {
+pub(crate) async fn a_change_of_settings_is_made_whole_or_not_at_all() {
     on_every_host(async |pool: Pool| {
         let store = pool.store.at(T);
         let changes = |value: Option<&str>| {
@@ -762,7 +896,7 @@ async fn a_change_of_settings_is_made_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn changes_are_published() {
+pub(crate) async fn changes_are_published() {
     on_every_host(async |pool: Pool| {
         let mut events = pool.store.subscribe();
         let channel = pool.keys.channel();
@@ -788,7 +922,7 @@ async fn changes_are_published() {
 }
 
 #[tokio::test]
-async fn without_a_fixed_time_the_store_uses_its_own() {
+pub(crate) async fn without_a_fixed_time_the_store_uses_its_own() {
     on_every_host(async |pool: Pool| {
         let store = &pool.store;
         store.put_account(&new_account(&id("a"), "a@example.com")).await.unwrap();

@@ -150,9 +150,9 @@ fn random_commands_answer_as_redis_does() {
                     let mut words: Vec<&[u8]> = vec![b"EVAL", COMMANDS.as_bytes(), b"0", count.as_bytes()];
                     words.extend(command.iter().map(String::as_bytes));
                     let theirs = comparable(command, server.command(&words));
-                    prop_assert_eq!(ours, &theirs, "{}: {:?}", server.flavour.name(), command);
+                    prop_assert_eq!(ours, &theirs, "{}: {:?}", server.name, command);
                 }
-                prop_assert_eq!(&dump, &server.dump(), "{}", server.flavour.name());
+                prop_assert_eq!(&dump, &server.dump(), "{}", server.name);
             }
             Ok(())
         })

@@ -8,14 +8,20 @@ use antigravity_proxy::clock::Clock;
 use antigravity_proxy::config::RedisConfig;
 use antigravity_proxy::store::feed::redis::{FeedWriter, RedisFeed, RedisFeedSize};
 use antigravity_proxy::store::feed::ring::{Ring, RingSize};
-use antigravity_proxy::store::feed::{Cursor, Dropped, ENTRY_MAX, Feed, FeedError, Page, Topic};
+use antigravity_proxy::store::feed::{
+    Cursor, Dropped, ENTRY_MAX, Entry, Feed, FeedError, Missing, Page, Topic,
+};
 use antigravity_proxy::store::ident::{CredentialVersion, InvalidReason, ReplicaId};
 use antigravity_proxy::store::keys::Keys;
+use antigravity_proxy::store::ops::accounts::SetAccount;
+use antigravity_proxy::store::ops::clients::ClientChange;
 use antigravity_proxy::store::ops::settings::Scope;
+use antigravity_proxy::store::ops::settle::{LimitKind, Outcome};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clients::{client, new_client};
 use crate::harness::{Pool, T, embedded, id, ms};
 use crate::redis_server::{Flavour, RedisServer};
 use crate::replicas::{announcement, replica};
@@ -63,7 +69,7 @@ impl Running {
 }
 
 fn ring(entries: usize) -> Ring {
-    Ring::new(RingSize { entries, bytes: 1 << 20 }, &Clock::system(), counting().1)
+    Ring::new(RingSize { entries, bytes: 1 << 20, ..RingSize::default() }, &Clock::system(), counting().1)
 }
 
 fn texts(page: &Page) -> Vec<String> {
@@ -125,6 +131,25 @@ async fn story(feed: &dyn Feed) {
     assert_eq!((nothing.entries.len(), nothing.next), (0, end));
     assert!(feed.recent(Topic::Events, 5).await.unwrap().entries.is_empty());
 
+    // Backwards, page by page.
+    let older = feed.before(Topic::Logs, newest.entries[0].cursor, 10).await.unwrap();
+    let older_texts = |entries: &[Entry]| texts(&Page { entries: entries.to_vec(), next: end });
+    assert_eq!(older_texts(&older), numbered(5..15));
+    let oldest = feed.before(Topic::Logs, older[0].cursor, 10).await.unwrap();
+    assert_eq!((oldest.len(), &oldest[0].text[..]), (5, &b"0"[..]));
+    assert!(feed.before(Topic::Logs, oldest[0].cursor, 10).await.unwrap().is_empty());
+
+    // What is newer than a place is found whether the place was ever one or not.
+    let all = feed.beyond(Topic::Logs, Cursor::ORIGIN, 100).await.unwrap();
+    assert_eq!((texts(&all), all.next), (numbered(0..20), end));
+    assert_eq!(texts(&feed.beyond(Topic::Logs, page.next, 2).await.unwrap()), numbered(3..5));
+    let future: Cursor = "999999999999999-999999999999999".parse().unwrap();
+    let nothing = feed.beyond(Topic::Logs, future, 5).await.unwrap();
+    assert_eq!((nothing.entries.len(), nothing.next), (0, end), "back to where it ends");
+    assert_eq!(feed.before(Topic::Logs, future, 1).await.unwrap()[0].cursor, end);
+    assert_eq!(feed.after(Topic::Logs, future, 5).await, Err(FeedError::Lost));
+    assert!(feed.before(Topic::Logs, Cursor::ORIGIN, 5).await.unwrap().is_empty());
+
     // A place that never was is none.
     let elsewhere: Cursor = "5-77".parse().unwrap();
     assert_eq!(feed.after(Topic::Logs, elsewhere, 5).await, Err(FeedError::Lost));
@@ -165,7 +190,8 @@ async fn a_ring_keeps_the_newest_and_says_so() {
     assert_eq!(feed.tail(Topic::Logs, first.next, 9, PATIENCE).await, Err(FeedError::Lost));
 
     let (count, dropped) = counting();
-    let small = Ring::new(RingSize { entries: 100, bytes: 2 * ENTRY_MAX }, &Clock::system(), dropped);
+    let size = RingSize { entries: 100, bytes: 2 * ENTRY_MAX, ..RingSize::default() };
+    let small = Ring::new(size, &Clock::system(), dropped);
     append(&small, &"x".repeat(ENTRY_MAX + 1));
     assert_eq!(count.load(Ordering::Relaxed), 1, "one entry may not take it all");
     for _ in 0..9 {
@@ -199,6 +225,76 @@ async fn a_stream_keeps_about_its_cap_and_says_what_is_gone() {
     assert_eq!(texts(&feed.after(Topic::Logs, oldest, 1000).await.unwrap()), texts(&kept)[1..]);
 }
 
+/// What a feed does that keeps entries for a short while only.
+async fn aging(feed: &dyn Feed, age: Duration) {
+    let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
+    for text in numbered(0..3) {
+        append(feed, &text);
+    }
+    let (_, end) = follow(feed, start, 3).await;
+    let second = feed.after(Topic::Logs, start, 2).await.unwrap().next;
+    tokio::time::sleep(age * 2).await;
+    append(feed, "3");
+    // Who has read all of the old ones misses nothing, though the entry of his place is gone.
+    let (seen, now) = follow(feed, end, 1).await;
+    assert_eq!(seen, ["3"]);
+    assert_eq!(texts(&feed.recent(Topic::Logs, 9).await.unwrap()), ["3"], "the old ones are gone");
+    assert_eq!(texts(&feed.after(Topic::Logs, end, 9).await.unwrap()), ["3"]);
+    for gone in [start, second] {
+        assert_eq!(feed.after(Topic::Logs, gone, 9).await, Err(FeedError::Lost));
+    }
+    assert_eq!(texts(&feed.beyond(Topic::Logs, second, 9).await.unwrap()), ["3"]);
+    tokio::time::sleep(age * 2).await;
+    append(feed, "4");
+    assert_eq!(follow(feed, now, 1).await.0, ["4"]);
+    assert_eq!(feed.after(Topic::Logs, end, 9).await, Err(FeedError::Lost));
+}
+
+#[tokio::test]
+async fn a_ring_forgets_what_is_old() {
+    let age = ms(200);
+    let size = RingSize { age, ..RingSize::default() };
+    aging(&Ring::new(size, &Clock::system(), counting().1), age).await;
+}
+
+#[tokio::test]
+async fn a_stream_forgets_what_is_old_on_every_server() {
+    for flavour in Flavour::ALL.into_iter().filter(|flavour| flavour.program().is_some()) {
+        let server = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
+        // Longer than a writer gathers.
+        let age = ms(1000);
+        let (feed, writer, _) = on(&server, "w", RedisFeedSize { age, ..RedisFeedSize::default() });
+        let appending = Running::start(writer);
+        aging(&feed, age).await;
+        appending.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_entries_cost_few_calls() {
+    let server = RedisServer::start();
+    let (feed, writer, _) = on(&server, "w", RedisFeedSize::default());
+    let appending = Running::start(writer);
+    let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
+    append(&feed, "0");
+    follow(&feed, start, 1).await;
+    let calls = || -> u64 {
+        let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut server.connect()).unwrap();
+        let scripts = stats.lines().filter(|line| line.starts_with("cmdstat_eval"));
+        let count = |line: &str| line.split("calls=").nth(1)?.split(',').next()?.parse::<u64>().ok();
+        scripts.filter_map(count).sum()
+    };
+    let before = calls();
+    for text in numbered(1..101) {
+        append(&feed, &text);
+        tokio::time::sleep(ms(2)).await;
+    }
+    follow(&feed, start, 101).await;
+    let made = calls() - before;
+    assert!(made <= 10, "{made} calls");
+    appending.stop().await;
+}
+
 #[tokio::test]
 async fn what_waits_too_long_is_dropped_the_oldest_first() {
     let server = RedisServer::start();
@@ -211,6 +307,123 @@ async fn what_waits_too_long_is_dropped_the_oldest_first() {
     assert_eq!(dropped.load(Ordering::Relaxed), 7);
     let appending = Running::start(writer);
     assert_eq!(follow(&feed, start, 4).await.0, numbered(6..10));
+    appending.stop().await;
+}
+
+/// How many are missing, as an entry.
+fn missing() -> Missing {
+    Arc::new(|topic, count| (topic == Topic::Logs).then(|| format!("{count} missing").into()))
+}
+
+#[tokio::test]
+async fn an_entry_tells_where_others_were_dropped_and_each_topic_has_its_own_room() {
+    let mut server = RedisServer::start();
+    let (feed, writer, dropped) = on(&server, "w", RedisFeedSize { queue: 4, ..RedisFeedSize::default() });
+    let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
+    server.kill();
+    feed.append(Topic::Events, "event".into());
+    for text in numbered(0..10) {
+        append(&feed, &text);
+    }
+    let appending = Running::start(writer.telling(missing()));
+    // Until it has taken them.
+    let taken = async {
+        while feed.waiting(Topic::Logs) < 8 {
+            append(&feed, "more");
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("the writer takes them");
+    let before = dropped.load(Ordering::Relaxed);
+    for text in numbered(10..15) {
+        append(&feed, &text);
+    }
+    assert_eq!(dropped.load(Ordering::Relaxed), before + 5);
+    server.restart();
+    let (seen, _) = follow(&feed, start, 10).await;
+    let lost = |text: &String| text.strip_suffix(" missing").and_then(|count| count.parse::<u64>().ok());
+    let (first, second) = (lost(&seen[0]).unwrap(), lost(&seen[5]).unwrap());
+    assert_eq!(first + second, dropped.load(Ordering::Relaxed));
+    assert!(second >= 5, "those that were dropped last: {seen:?}");
+    assert_eq!(seen[6..], numbered(11..15));
+    assert!(seen[1..5].iter().all(|text| lost(text).is_none()), "{seen:?}");
+    // What is told of is told of once, and the topic that nobody flooded has lost nothing.
+    append(&feed, "last");
+    appending.stop().await;
+    let all = texts(&feed.recent(Topic::Logs, 99).await.unwrap());
+    assert_eq!((all.len(), all.last().unwrap().as_str()), (11, "last"));
+    assert_eq!(texts(&feed.recent(Topic::Events, 9).await.unwrap()), ["event"]);
+}
+
+#[tokio::test]
+async fn a_topic_that_cannot_be_written_does_not_hold_back_the_other() {
+    let server = RedisServer::start();
+    let (feed, writer, dropped) = on(&server, "w", RedisFeedSize::default());
+    let keys = Keys::new("test").unwrap();
+    let blocked = format!("{}feed:events", keys.prefix());
+    let mut connection = server.connect();
+    redis::cmd("SET").arg(&blocked).arg("no stream").exec(&mut connection).unwrap();
+    let start = feed.recent(Topic::Logs, 1).await.unwrap().next;
+    let appending = Running::start(writer);
+    feed.append(Topic::Events, "event".into());
+    for text in numbered(0..5) {
+        append(&feed, &text);
+    }
+    assert_eq!(follow(&feed, start, 5).await.0, numbered(0..5));
+    assert_eq!([feed.waiting(Topic::Events), feed.waiting(Topic::Logs)], [1, 0]);
+    redis::cmd("DEL").arg(&blocked).exec(&mut connection).unwrap();
+    let written = async {
+        while feed.waiting(Topic::Events) > 0 {
+            tokio::time::sleep(ms(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("it is tried again");
+    appending.stop().await;
+    assert_eq!(texts(&feed.recent(Topic::Events, 9).await.unwrap()), ["event"]);
+    assert_eq!(dropped.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_was_deleted_is_followed_from_its_new_beginning() {
+    let server = RedisServer::start();
+    let size = RedisFeedSize { entries: 100, ..RedisFeedSize::default() };
+    let (feed, writer, _) = on(&server, "w", size);
+    let appending = Running::start(writer);
+    for text in numbered(0..500) {
+        append(&feed, &text);
+    }
+    let written = async {
+        while feed.waiting(Topic::Logs) > 0 {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.unwrap();
+    let place = feed.recent(Topic::Logs, 1).await.unwrap().next;
+    let key = format!("{}feed:logs", Keys::new("test").unwrap().prefix());
+    let mut connection = server.connect();
+    let trimmed: String = redis::cmd("GET").arg(format!("{key}:trimmed")).query(&mut connection).unwrap();
+    assert_eq!(trimmed, "-", "which was the last of those is not known");
+    redis::cmd("DEL").arg(&key).exec(&mut connection).unwrap();
+
+    assert_eq!(feed.after(Topic::Logs, place, 9).await, Err(FeedError::Lost));
+    let end = feed.recent(Topic::Logs, 9).await.unwrap();
+    assert_eq!(feed.after(Topic::Logs, end.next, 9).await.unwrap(), end, "its end is a place");
+    let asked = || -> u64 {
+        let stats: String = redis::cmd("INFO").arg("stats").query(&mut server.connect()).unwrap();
+        let count = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        count.unwrap().trim().parse().unwrap()
+    };
+    let before = asked();
+    assert_eq!(feed.tail(Topic::Logs, end.next, 9, ms(500)).await.unwrap(), end, "it waits");
+    assert!(asked() - before < 50, "{}", asked() - before);
+    let writing = async {
+        tokio::time::sleep(ms(50)).await;
+        append(&feed, "anew");
+    };
+    let ((seen, place), ()) = tokio::join!(follow(&feed, end.next, 1), writing);
+    assert_eq!(seen, ["anew"]);
+    append(&feed, "more");
+    assert_eq!(follow(&feed, place, 1).await.0, ["more"]);
     appending.stop().await;
 }
 
@@ -359,6 +572,65 @@ async fn readers_are_bounded_and_leave_no_trace() {
 }
 
 #[tokio::test]
+async fn accounts_and_their_limits_are_noticed_once() {
+    let feed: Arc<dyn Feed> = Arc::new(ring(100));
+    let pool = Pool::new(Arc::new(embedded()));
+    let noting = Pool { store: pool.store.noting(Arc::clone(&feed)), ..pool };
+    noting.add_all(&["x"]).await;
+    let at = noting.store.at(T);
+    let account = id("x");
+    let toggle = SetAccount { enabled: Some(false), ..SetAccount::default() };
+    at.set_account(&account, &toggle).await.unwrap();
+    at.set_account(&id("nobody"), &toggle).await.unwrap();
+    at.set_account(&account, &SetAccount { enabled: Some(true), ..SetAccount::default() }).await.unwrap();
+    at.set_account(&account, &SetAccount { enabled: Some(true), ..SetAccount::default() }).await.unwrap();
+    // Seen, not changed.
+    let seen = SetAccount { tier: Some("pro".into()), ..SetAccount::default() };
+    at.set_account(&account, &seen).await.unwrap();
+    for number in 0..2 {
+        let name = format!("r{number}");
+        noting.grant(&name, T + number * 1000).await;
+        let reset = Some(Duration::from_mins(10));
+        let outcome = if number == 0 {
+            Outcome::Success
+        } else {
+            Outcome::RateLimited { kind: LimitKind::Quota, reset }
+        };
+        noting.settle("x", &name, T + number * 1000, outcome).await;
+    }
+    let cv = CredentialVersion(1);
+    at.invalidate_account(&account, cv, InvalidReason::Banned, None).await.unwrap();
+    at.clear_invalid(&account, cv, T).await.unwrap();
+    at.clear_invalid(&account, cv, T).await.unwrap();
+    at.invalidate_account(&account, cv, InvalidReason::Verification, None).await.unwrap();
+    for _ in 0..2 {
+        at.refresh_accounts(&[(account.clone(), cv)], true).await.unwrap();
+    }
+    for _ in 0..2 {
+        at.remove_account(&account, &[]).await.unwrap();
+    }
+    let kept = texts(&feed.recent(Topic::Events, 100).await.unwrap());
+    let notices: Vec<serde_json::Value> =
+        kept.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let kinds: Vec<_> = notices.iter().map(|notice| notice["kind"].as_str().unwrap()).collect();
+    let expected = [
+        "account.added",
+        "account.changed",
+        "account.changed",
+        "limit.set",
+        "account.invalid",
+        "account.valid",
+        "account.invalid",
+        "account.valid",
+        "account.removed",
+    ];
+    assert_eq!(kinds, expected);
+    assert!(notices.iter().all(|notice| notice["account"] == "x"), "{notices:?}");
+    assert_eq!((&notices[3]["reason"], &notices[3]["until"]), (&"quota".into(), &(T + 601_000).into()));
+    assert!(notices[3]["model"].is_string());
+}
+
+#[tokio::test]
 async fn a_pool_has_one_notice_of_each_change() {
     let feed: Arc<dyn Feed> = Arc::new(ring(100));
     let pool = Pool::new(Arc::new(embedded()));
@@ -380,6 +652,15 @@ async fn a_pool_has_one_notice_of_each_change() {
     for store in &stores {
         store.at(T + 15_000).retire_replica(&replica("b")).await.unwrap();
     }
+    let key = client("k");
+    stores[1].at(T).put_client(&new_client(&key, "ada")).await.unwrap();
+    let rotate = ClientChange { rotate: Some(("secret-digest".into(), ms(0))), ..ClientChange::default() };
+    for change in [ClientChange::default(), rotate, ClientChange { revoke: true, ..ClientChange::default() }]
+    {
+        stores[0].at(T).change_client(&key, &change).await.unwrap();
+    }
+    // Refused: nothing happened.
+    stores[0].at(T).change_client(&key, &ClientChange::default()).await.unwrap();
     let kept = texts(&feed.recent(Topic::Events, 100).await.unwrap());
     let notices: Vec<serde_json::Value> =
         kept.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
@@ -391,6 +672,10 @@ async fn a_pool_has_one_notice_of_each_change() {
         "settings.changed",
         "replica.lapsed",
         "replica.left",
+        "key.created",
+        "key.changed",
+        "key.rotated",
+        "key.revoked",
     ];
     assert_eq!(kinds, expected);
     assert_eq!((&notices[0]["replica"], &notices[0]["host"]), (&"a".into(), &"host-1".into()));
@@ -399,4 +684,6 @@ async fn a_pool_has_one_notice_of_each_change() {
     assert_eq!(notices[3]["names"], serde_json::json!(["throttle.emergencyMs"]));
     assert!(!kept[3].contains("12345"), "values may be secret");
     assert_eq!((&notices[4]["replica"], &notices[4]["time"]), (&"a".into(), &(T + 15_000).into()));
+    assert!(notices[6..].iter().all(|notice| notice["key"] == "k"));
+    assert!(!kept[8].contains("secret-digest"));
 }

@@ -1,5 +1,6 @@
 //! One behaviour, every host: the same story is told to each and the raw replies must be equal.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -10,8 +11,8 @@ use antigravity_proxy::store::Store;
 use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptHost, StoreError};
 use antigravity_proxy::store::ident::{AccountId, Generation, LeaseId, OwnerId, Source};
-use antigravity_proxy::store::keys::Keys;
-use antigravity_proxy::store::ops::accounts::{Change, PutAccount, PutOutcome};
+use antigravity_proxy::store::keys::{ConversationKey, Keys};
+use antigravity_proxy::store::ops::accounts::{PutAccount, PutOutcome};
 use antigravity_proxy::store::ops::admit::{Admission, Admit, Decision, Grant};
 use antigravity_proxy::store::ops::listing::AccountView;
 use antigravity_proxy::store::ops::settle::{Outcome, Settle, Settlement};
@@ -36,12 +37,30 @@ pub(crate) const M: &str = "m";
 pub(crate) static PUT_FIELD: Script =
     Script::periodic("put_field", "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) return 1");
 
+/// What an eviction or an operator may do to keys.
+pub(crate) static UNLINK: Script =
+    Script::periodic("unlink", "for i = 1, #KEYS do redis.call('DEL', KEYS[i]) end return 1");
+
+/// Puts a raw string.
+pub(crate) static PUT_TEXT: Script =
+    Script::periodic("put_text", "redis.call('SET', KEYS[1], ARGV[1]) return 1");
+
 /// Reads a raw hash.
 pub(crate) static GET_HASH: Script = Script::periodic("get_hash", "return redis.call('HGETALL', KEYS[1])");
 
+/// Reads how long a key lives on.
+pub(crate) static LEFT: Script = Script::periodic("left", "return redis.call('PTTL', KEYS[1])");
+
 /// The product's scripts and the suite's.
 pub(crate) static SCRIPTS: LazyLock<Vec<&'static Script>> =
-    LazyLock::new(|| ALL.iter().copied().chain([&PUT_FIELD, &GET_HASH]).collect());
+    LazyLock::new(|| ALL.iter().copied().chain([&PUT_FIELD, &GET_HASH, &UNLINK, &PUT_TEXT, &LEFT]).collect());
+
+/// A number that a long run is given by the environment.
+#[expect(clippy::disallowed_methods, reason = "long runs are told their seed and size so")]
+pub(crate) fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no whole number: {text}")))
+}
 
 /// Passes calls on and keeps them with what was answered.
 pub(crate) struct Recorder {
@@ -81,23 +100,41 @@ pub(crate) struct Host {
     pub(crate) server: Option<Server>,
 }
 
+/// Makes a host of an empty store.
+type MakeHost = Box<dyn Fn() -> Arc<dyn ScriptHost>>;
+
+thread_local! {
+    /// Makes the only host of this thread's stories.
+    static TELLING: RefCell<Option<MakeHost>> = const { RefCell::new(None) };
+}
+
+/// Runs `test`, whose stories are each told to a host from `host` and to no other.
+pub(crate) fn telling<H: ScriptHost + 'static>(host: impl Fn() -> Arc<H> + 'static, test: fn()) {
+    TELLING.set(Some(Box::new(move || host())));
+    test();
+    TELLING.take();
+}
+
 /// The embedded store, plain `EVAL` on Redis, and the product's own host on a server of each flavour that is
-/// installed.
+/// installed and on a cluster.
 pub(crate) async fn hosts() -> Vec<Host> {
+    if let Some(scripts) = TELLING.with_borrow(|host| host.as_ref().map(|host| host())) {
+        return vec![Host { name: "told", scripts, server: None }];
+    }
     let mut hosts = vec![Host { name: "embedded", scripts: Arc::new(embedded()), server: None }];
     hosts.extend(Server::start(Flavour::Redis7).map(|server| {
         let scripts = Arc::new(Plain::new(&server));
         Host { name: "plain", scripts, server: Some(server) }
     }));
-    for server in Server::each() {
+    for server in Server::each().into_iter().chain(Server::cluster()) {
         let scripts = Arc::new(served(&server).await);
-        hosts.push(Host { name: server.flavour.name(), scripts, server: Some(server) });
+        hosts.push(Host { name: server.name, scripts, server: Some(server) });
     }
     hosts
 }
 
 /// The product's host on `server`.
-async fn served(server: &Server) -> RedisHost {
+pub(crate) async fn served(server: &Server) -> RedisHost {
     let config = RedisConfig::parse(&server.url()).unwrap();
     let channel = Keys::new("test").unwrap().channel();
     RedisHost::connect(&config, channel, ALL, Clock::system()).await.unwrap()
@@ -142,6 +179,24 @@ pub(crate) struct Ask {
     pub(crate) tried: Vec<AccountId>,
     pub(crate) known: Vec<(AccountId, Generation)>,
     pub(crate) probe_after: Option<Duration>,
+    /// Empty for none.
+    pub(crate) conversation: &'static str,
+}
+
+/// The key of a conversation, of one client.
+pub(crate) fn conversation(name: &str, model: &str) -> ConversationKey {
+    ConversationKey::new("client", name, model)
+}
+
+/// A time as records hold it.
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^53")]
+pub(crate) fn time(ms: i64) -> f64 {
+    ms as f64
+}
+
+/// A packed record of layout 2, in that state (`lib/hot.lua`, `lib/limits.lua`).
+pub(crate) fn packed(state: u8, fields: &[f64]) -> Vec<u8> {
+    std::iter::once(64 + state).chain(fields.iter().flat_map(|field| field.to_le_bytes())).collect()
 }
 
 /// An account's state as a vector gives it.
@@ -157,6 +212,7 @@ pub(crate) struct State {
     pub(crate) threshold: Option<f64>,
     pub(crate) model_threshold: Option<f64>,
     pub(crate) limited: i64,
+    pub(crate) cooling: i64,
 }
 
 /// Health 70, 50 tokens, quota unknown, never used.
@@ -172,6 +228,7 @@ pub(crate) fn fresh(id: &'static str) -> State {
         threshold: None,
         model_threshold: None,
         limited: 0,
+        cooling: 0,
     }
 }
 
@@ -233,42 +290,107 @@ impl Pool {
 
     /// Adds the accounts and puts them into their states as of `T`.
     pub(crate) async fn arrange(&self, states: &[State]) {
+        let mut models = Vec::new();
         for (index, state) in states.iter().enumerate() {
-            self.add_all(&[state.id]).await;
+            // Again: the account is renewed and its state replaced.
+            self.add(state.id, T).await;
             let quota_at = state.quota.map_or(0, |(_, age)| T - age);
-            let hot = format!(
-                "1|{}|{}{}|0|0|{}|{}|{T}|{}|{T}|{}|{}|{quota_at}|1|0|0",
-                index + 1,
-                u8::from(state.enabled),
-                if state.invalid { 'r' } else { 'o' },
-                state.used_ago.map_or(0, |ago| T - ago),
+            let flag = |set| if set { 1.0 } else { 0.0 };
+            let own = state.threshold.is_some() || state.model_threshold.is_some();
+            let head = u8::from(state.invalid) + u8::from(!state.enabled) * 8 + u8::from(own) * 16;
+            let fields = [
+                f64::from(u32::try_from(index + 1).unwrap()),
+                0.0,
+                if state.cooling > 0 { time(T + state.cooling) } else { 0.0 },
                 state.health,
+                time(T),
+                flag(state.quota.is_some()),
+                time(quota_at),
+                0.0,
+                state.used_ago.map_or(0.0, |ago| time(T - ago)),
                 state.tokens,
-                state.threshold.map_or_else(String::new, |t| t.to_string()),
-                u8::from(state.quota.is_some()),
-            );
+                time(T),
+                state.threshold.unwrap_or(-1.0),
+                1.0,
+                0.0,
+                0.0,
+            ];
+            let hot = packed(head, &fields);
             self.put_field("hot", state.id, &hot).await;
-            let fraction = state.quota.map_or_else(String::new, |(fraction, _)| fraction.to_string());
-            let limit = if state.limited > 0 { T + state.limited } else { 0 };
-            let model = format!("1|{limit}|0||0|0|0|{fraction}|{}", u8::from(state.quota.is_some()));
-            self.put_field("m:m", state.id, &model).await;
+            let limit = if state.limited > 0 { time(T + state.limited) } else { 0.0 };
+            let fraction = state.quota.map_or(-1.0, |(fraction, _)| fraction);
+            models.push(packed(1, &[limit, fraction, flag(state.quota.is_some()), 0.0, 0.0, 0.0, 0.0]));
         }
+        self.put_models(&models).await;
         let thresholds: Vec<_> =
-            states.iter().filter_map(|s| Some(format!("{}={}", s.id, s.model_threshold?))).collect();
+            (1..).zip(states).filter_map(|(n, s)| Some(format!("{n}={}", s.model_threshold?))).collect();
         if !thresholds.is_empty() {
-            self.put_field("th", M, &thresholds.join(" ")).await;
+            self.put_field("th", M, thresholds.join(" ").as_bytes()).await;
         }
     }
 
-    pub(crate) async fn put_field(&self, key: &str, field: &str, value: &str) {
+    /// The records for `M` of the accounts in their order; an empty one says nothing.
+    pub(crate) async fn put_models(&self, records: &[Vec<u8>]) {
+        // Numbers begin with 1; a page holds 32 of them (`lib/limits.lua`).
+        let mut pages = vec![vec![0; 32 * 57]; records.len() / 32 + 1];
+        for (index, record) in records.iter().enumerate() {
+            let at = (index + 1) % 32 * 57;
+            pages[(index + 1) / 32][at..at + record.len()].copy_from_slice(record);
+        }
+        for (number, page) in pages.iter().enumerate() {
+            self.put_field("m:m", &(number * 32).to_string(), page).await;
+        }
+    }
+
+    pub(crate) async fn put_field(&self, key: &str, field: &str, value: &[u8]) {
         let call = Call::new(&PUT_FIELD).key(self.key(key)).arg(field).arg(value);
         self.host.eval(vec![call]).await.unwrap();
     }
 
+    /// A raw hash field.
+    pub(crate) async fn field(&self, key: &str, field: &str) -> Option<Vec<u8>> {
+        let replies = self.host.eval(vec![Call::new(&GET_HASH).key(self.key(key))]).await.unwrap();
+        let items = replies[0].as_array().unwrap();
+        let pair = items.chunks(2).find(|pair| pair[0].as_bytes() == Some(field.as_bytes()))?;
+        pair[1].as_bytes().map(<[u8]>::to_vec)
+    }
+
+    /// How many ms a key lives on.
+    pub(crate) async fn left(&self, key: &str) -> i64 {
+        let replies = self.host.eval(vec![Call::new(&LEFT).key(self.key(key))]).await.unwrap();
+        replies[0].as_int().unwrap()
+    }
+
+    /// Loses a key.
+    pub(crate) async fn lose(&self, key: &str) {
+        let call = Call::new(&UNLINK).key(self.key(key));
+        self.host.eval(vec![call]).await.unwrap();
+    }
+
+    /// Lets the conversation have the account.
+    pub(crate) async fn remember(&self, talk: &str, model: &str, account: &str) {
+        let key = format!("stick:{}", conversation(talk, model).as_str());
+        let call = Call::new(&PUT_TEXT).key(self.key(&key)).arg(account);
+        self.host.eval(vec![call]).await.unwrap();
+    }
+
+    /// What admissions may change.
+    pub(crate) async fn state(&self) -> Vec<BTreeMap<String, String>> {
+        let mut state = Vec::new();
+        for key in ["meta", "hot", "m:m"] {
+            state.push(self.hash(key).await);
+        }
+        state
+    }
+
     pub(crate) async fn hash(&self, key: &str) -> BTreeMap<String, String> {
         let replies = self.host.eval(vec![Call::new(&GET_HASH).key(self.key(key))]).await.unwrap();
-        let items: Vec<_> =
-            replies[0].as_array().unwrap().iter().map(|item| item.as_str().unwrap().to_owned()).collect();
+        let items: Vec<_> = replies[0]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| String::from_utf8_lossy(item.as_bytes().unwrap()).into_owned())
+            .collect();
         items.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
     }
 
@@ -277,9 +399,10 @@ impl Pool {
     }
 
     pub(crate) async fn admit_with(&self, name: &str, at: i64, change: impl FnOnce(&mut Ask)) -> Admission {
-        let mut ask = Ask { model: M, tried: Vec::new(), known: Vec::new(), probe_after: None };
+        let mut ask =
+            Ask { model: M, tried: Vec::new(), known: Vec::new(), probe_after: None, conversation: "" };
         change(&mut ask);
-        let lease = lease(name);
+        let (lease, talk) = (lease(name), conversation(ask.conversation, ask.model));
         let admit = Admit {
             lease: &lease,
             lease_ttl: ms(30_000),
@@ -287,6 +410,7 @@ impl Pool {
             tried: &ask.tried,
             known: &ask.known,
             probe_after: ask.probe_after,
+            conversation: (!ask.conversation.is_empty()).then_some(&talk),
         };
         self.store.at(at).admit(&admit).await.unwrap()
     }
@@ -338,18 +462,7 @@ pub(crate) fn granted(admission: Admission) -> Grant {
 
 pub(crate) fn new_account<'a>(id: &'a AccountId, email: &'a str) -> PutAccount<'a> {
     PutAccount {
-        id,
-        email,
-        source: Source::OAuth,
-        sealed: "sealed-credential",
         project: Some("proj"),
-        managed_project: None,
-        session: "sess",
-        added_at_ms: None,
-        subscription: None,
-        database: None,
-        enabled: None,
-        threshold: Change::Keep,
-        model_thresholds: Change::Keep,
+        ..PutAccount::new(id, email, Source::OAuth, "sealed-credential", "sess")
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use antigravity_proxy::config::{SelectionConfig, Strategy as Selection};
@@ -12,22 +13,24 @@ use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReas
 use antigravity_proxy::store::keys::{Keys, SigKey, SigKind};
 use antigravity_proxy::store::ops::accounts::{Change, PutAccount, SetAccount};
 use antigravity_proxy::store::ops::admit::Admit;
+use antigravity_proxy::store::ops::listing::Named;
 use antigravity_proxy::store::ops::models::ModelQuota;
 use antigravity_proxy::store::ops::release::Release;
 use antigravity_proxy::store::ops::replicas::Announcement;
 use antigravity_proxy::store::ops::settings::Scope;
-use antigravity_proxy::store::ops::settle::{LimitKind, Outcome, Settle, UsageEntry};
+use antigravity_proxy::store::ops::settle::{LimitKind, Outcome, Settle, StatusClass, UsageEntry};
 use antigravity_proxy::store::ops::tokens::RefreshFailure;
+use antigravity_proxy::store::ops::usage::{CountRequest, Counters};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-use crate::harness::{T, hosts, id, lease, ms, new_account, owner};
+use crate::harness::{T, conversation, hosts, id, lease, ms, new_account, owner};
 use crate::referee::Record;
 use crate::replicas::{announcement, replica};
 
 /// One step: which operation, on what, and how much later.
 #[derive(Clone, Debug)]
-struct Step {
+pub(crate) struct Step {
     operation: u8,
     account: u8,
     attempt: u8,
@@ -36,9 +39,9 @@ struct Step {
     later: i64,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let later = prop_oneof![4 => Just(0), 4 => 0..3000_i64, 2 => 0..200_000_i64, 1 => -5000..0_i64, 1 => 0..8_000_000_i64];
-    (0..44_u8, 0..5_u8, 0..12_u8, any::<u8>(), 0..100_000_u32, later).prop_map(
+    (0..45_u8, 0..5_u8, 0..12_u8, any::<u8>(), 0..100_000_u32, later).prop_map(
         |(operation, account, attempt, choice, amount, later)| Step {
             operation,
             account,
@@ -83,6 +86,7 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
     match step.operation {
         0..10 => {
             let tried = [id("a"), id("b"), id("c"), id("d"), id("e")];
+            let talk = conversation(["x", "y", "z"][usize::from(step.choice % 3)], model);
             let known = [(account, Generation(u64::from(step.amount % 3)))];
             let admit = Admit {
                 lease: &attempt,
@@ -91,6 +95,7 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
                 tried: &tried[..usize::from(step.choice % 6)],
                 known: &known,
                 probe_after: (step.choice.is_multiple_of(4)).then(|| ms(60_000)),
+                conversation: (!step.amount.is_multiple_of(4)).then_some(&talk),
             };
             store
                 .admit_with_signatures(&admit, &[signature(1), signature(step.choice)], ms(60_000))
@@ -112,7 +117,23 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
                     ..UsageEntry::default()
                 }),
             };
-            store.settle(&settle).await.map(|_| ())
+            store.settle(&settle).await?;
+            if !step.choice.is_multiple_of(3) {
+                return Ok(());
+            }
+            let usage = UsageEntry {
+                status: StatusClass::ALL[usize::from(step.choice % 6)],
+                client_key: "l",
+                latency: ms(u64::from(step.amount)),
+                ..UsageEntry::default()
+            };
+            let id = lease(&format!("l{}-0", step.attempt));
+            store.count_request(&CountRequest { id: &id, model, ended_at_ms: T, usage }).await?;
+            store
+                .read_usage(&[Counters::Hour(T), Counters::Hourly(T), Counters::Daily(T)], |_| {
+                    ControlFlow::Continue(())
+                })
+                .await
         }
         20..23 => {
             let put = PutAccount {
@@ -133,8 +154,16 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
             store.set_account(&account, &set).await.map(|_| ())
         }
         25 => store.invalidate_account(&account, cv, InvalidReason::Banned, None).await.map(|_| ()),
-        26 => store.clear_invalid(&account).await.map(|_| ()),
-        27 | 28 => store.begin_refresh(&account, &holder, ms(20_000)).await.map(|_| ()),
+        26 => {
+            let invalid = store.get_account(Named::Id(&account)).await?.and_then(|one| one.view.invalid);
+            let since = invalid.map_or(0, |invalid| invalid.since_ms);
+            store.clear_invalid(&account, cv, since).await.map(|_| ())
+        }
+        27 => store.begin_refresh(&account, &holder, ms(20_000)).await.map(|_| ()),
+        28 => {
+            let due = ms(u64::from(step.amount));
+            store.begin_renewal(&account, &holder, ms(20_000), due).await.map(|_| ())
+        }
         29 => {
             let ttl = ms(1 + u64::from(step.amount));
             store
@@ -143,10 +172,10 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
                 .map(|_| ())
         }
         30 => {
-            let failure = if step.choice.is_multiple_of(4) {
-                RefreshFailure::Revoked
-            } else {
-                RefreshFailure::Transient
+            let failure = match step.choice % 8 {
+                0 | 4 => RefreshFailure::Revoked,
+                1 => RefreshFailure::Withdrawn,
+                _ => RefreshFailure::Transient,
             };
             store.fail_refresh(&account, &holder, cv, failure).await.map(|_| ())
         }
@@ -154,7 +183,7 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
         32 => store.put_signatures(&[(signature(step.choice), "v".into())], ms(60_000)).await,
         33 => {
             let fraction = (!step.choice.is_multiple_of(4)).then_some(share);
-            let quota = ModelQuota { model: model.into(), fraction, reset: None };
+            let quota = ModelQuota { model: model.into(), fraction, reset: None, told: true };
             store.put_quota(&account, &[quota]).await.map(|_| ())
         }
         34 => store.heartbeat(&[attempt, lease("l1"), lease("l2")], ms(30_000)).await.map(|_| ()),
@@ -194,14 +223,19 @@ async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
             store.list_replicas().await.map(|_| ())
         }
         41 => store.retire_replica(&replica(name)).await.map(|_| ()),
+        42 => {
+            store.get_account(Named::Id(&account)).await?;
+            store.get_account(Named::Email(&email)).await.map(|_| ())
+        }
+        43 => store.count_accounts(&["m".into(), "n".into()]).await.map(|_| ()),
         _ => store.list_accounts(u64::from(step.choice % 3), 3, &["m".into(), "n".into()]).await.map(|_| ()),
     }
 }
 
 /// Takes the steps of `history`, each at its time.
-async fn tell(host: Arc<dyn ScriptHost>, strategy: Selection, history: &[Step]) {
+pub(crate) async fn tell(host: Arc<dyn ScriptHost>, strategy: Selection, history: &[Step]) {
     let selection = SelectionConfig { strategy, max_accounts: 4, ..SelectionConfig::default() };
-    let store = Store::new(host, Keys::new("d").unwrap(), &selection);
+    let store = Store::new(host, Keys::new("test").unwrap(), &selection);
     let mut now = T;
     for step in history {
         now += step.later;

@@ -16,8 +16,15 @@ async fn release(pool: &Pool, name: &str, at: i64) -> Released {
 /// Admits where a refusal is expected; its code.
 async fn refusal(pool: &Pool, name: &str, at: i64) -> String {
     let lease = lease(name);
-    let admit =
-        Admit { lease: &lease, lease_ttl: ms(30_000), model: M, tried: &[], known: &[], probe_after: None };
+    let admit = Admit {
+        lease: &lease,
+        lease_ttl: ms(30_000),
+        model: M,
+        tried: &[],
+        known: &[],
+        probe_after: None,
+        conversation: None,
+    };
     match pool.store.at(at).admit(&admit).await.unwrap_err() {
         StoreError::Script { error, .. } => error.code,
         other => panic!("{other}"),
@@ -25,7 +32,7 @@ async fn refusal(pool: &Pool, name: &str, at: i64) -> String {
 }
 
 #[tokio::test]
-async fn a_released_attempt_leaves_nothing_behind() {
+pub(crate) async fn a_released_attempt_leaves_nothing_behind() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         pool.grant("l1", T).await;
@@ -47,7 +54,7 @@ async fn a_released_attempt_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_released_attempt_is_not_admitted_afterwards() {
+pub(crate) async fn a_released_attempt_is_not_admitted_afterwards() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         assert_eq!(release(&pool, "l1", T).await, Released::Barred);
@@ -60,7 +67,7 @@ async fn a_released_attempt_is_not_admitted_afterwards() {
 }
 
 #[tokio::test]
-async fn a_settled_attempt_stays_settled() {
+pub(crate) async fn a_settled_attempt_stays_settled() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         pool.grant("l1", T).await;
@@ -73,7 +80,7 @@ async fn a_settled_attempt_stays_settled() {
 }
 
 #[tokio::test]
-async fn release_survives_what_happened_to_lease_and_account() {
+pub(crate) async fn release_survives_what_happened_to_lease_and_account() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         pool.grant("l1", T).await;
@@ -90,7 +97,7 @@ async fn release_survives_what_happened_to_lease_and_account() {
 }
 
 #[tokio::test]
-async fn a_released_probe_lets_the_next_one_through() {
+pub(crate) async fn a_released_probe_lets_the_next_one_through() {
     on_every_host(async |pool: Pool| {
         pool.arrange(&[State { limited: 600_000, ..fresh("a") }]).await;
         let probe = async |name: &str, at: i64| {
@@ -107,7 +114,7 @@ async fn a_released_probe_lets_the_next_one_through() {
 }
 
 #[tokio::test]
-async fn many_attempts_end_in_one_round_trip_each_with_its_answer() {
+pub(crate) async fn many_attempts_end_in_one_round_trip_each_with_its_answer() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a", "b"]).await;
         let [one, two, three] = ["l1", "l2", "l3"].map(lease);
@@ -150,7 +157,7 @@ async fn many_attempts_end_in_one_round_trip_each_with_its_answer() {
 }
 
 #[tokio::test]
-async fn one_heartbeat_sweeps_all_leases_of_dead_holders() {
+pub(crate) async fn one_heartbeat_sweeps_all_leases_of_dead_holders() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         for n in 0..600 {
@@ -170,7 +177,7 @@ async fn one_heartbeat_sweeps_all_leases_of_dead_holders() {
 }
 
 #[tokio::test]
-async fn heartbeats_come_in_chunks() {
+pub(crate) async fn heartbeats_come_in_chunks() {
     on_every_host(async |pool: Pool| {
         pool.add_all(&["a"]).await;
         let mut leases = vec![lease("unknown"); 2500];
@@ -186,7 +193,7 @@ async fn heartbeats_come_in_chunks() {
 }
 
 #[tokio::test]
-async fn only_a_limit_that_still_held_is_lifted() {
+pub(crate) async fn only_a_limit_that_still_held_is_lifted() {
     on_every_host(async |pool: Pool| {
         let mut events = pool.store.subscribe();
         let channel = pool.keys.channel();

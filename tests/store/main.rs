@@ -8,22 +8,50 @@
     reason = "a test fails by panicking and tells what it skips"
 )]
 
+mod agreement;
+mod asks;
+mod audit;
 mod behaviour;
+mod capacity;
+mod census;
+mod clients;
+mod console;
+mod damage;
+mod day;
 mod differential;
 mod embedded;
+mod explain;
 mod feed;
+mod feed_churn;
 mod harness;
 mod histories;
 mod journal;
+mod large_pools;
 mod leases;
+mod model;
+mod mutants;
 mod plain;
+mod presets;
 mod redis_host;
 #[path = "../support/redis.rs"]
 mod redis_server;
 mod referee;
+mod refreshes;
 mod replicas;
+mod restore;
+mod room;
+mod scores;
 mod scripts;
+mod sealed;
 mod server;
+mod signins;
+mod sticky;
+#[path = "../support/tls.rs"]
+mod tls;
+mod topologies;
+#[path = "../support/topology.rs"]
+mod topology;
+mod usage;
 mod vectors;
 
 use antigravity_proxy::store::embedded::EmbeddedHost;

@@ -31,7 +31,7 @@ fn sum(by: i64) -> Call {
 }
 
 /// Repeats `operation` until Redis is there again.
-async fn patiently<T>(operation: impl AsyncFn() -> Result<T, StoreError>) -> T {
+pub(crate) async fn patiently<T>(operation: impl AsyncFn() -> Result<T, StoreError>) -> T {
     let patience = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             match operation().await {

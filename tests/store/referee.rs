@@ -88,16 +88,32 @@ impl Record {
 
 /// `reply` with what may differ between equals in one order: pairs of a hash come in any.
 pub(crate) fn comparable(call: &Call, reply: &Reply) -> Reply {
+    let Reply::Array(items) = reply else { return reply.clone() };
+    let sorted = |pairs: &[Reply]| {
+        let mut pairs: Vec<_> = pairs.chunks(2).collect();
+        pairs.sort_by_key(|pair| pair[0].as_bytes());
+        pairs.concat()
+    };
     let ordered_from = match call.script.name {
         "get_hash" => 0,
         "get_settings" => 4,
+        "get_usage" => {
+            let (head, mut rest) = items.split_at(3);
+            let mut items = head.to_vec();
+            // Of each hash how many pairs follow.
+            while let Some((Reply::Int(count), pairs)) = rest.split_first() {
+                let (pairs, behind) = pairs.split_at(2 * usize::try_from(*count).unwrap());
+                items.push(Reply::Int(*count));
+                items.extend(sorted(pairs));
+                rest = behind;
+            }
+            return Reply::Array(items);
+        }
+        "list_presets" => 3,
         _ => return reply.clone(),
     };
-    let Reply::Array(items) = reply else { return reply.clone() };
     let (head, pairs) = items.split_at(ordered_from);
-    let mut pairs: Vec<_> = pairs.chunks(2).collect();
-    pairs.sort_by_key(|pair| pair[0].as_bytes());
-    Reply::Array(head.iter().chain(pairs.concat().iter()).cloned().collect())
+    Reply::Array(head.iter().cloned().chain(sorted(pairs)).collect())
 }
 
 /// The lines of a dump: key → end, type and content.
@@ -137,7 +153,7 @@ async fn differences_are_seen() {
         let source = [TELLS, source].concat().leak();
         let script: &'static Script = Box::leak(Box::new(Script::periodic("differing", source)));
         let record = Record::of(async |host| {
-            host.eval(vec![Call::new(script).key("k")]).await.unwrap();
+            host.eval(vec![Call::new(script).key("agp:v1:{test}:k")]).await.unwrap();
         })
         .await;
         assert_eq!(record.len(), 1);

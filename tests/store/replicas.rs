@@ -22,6 +22,7 @@ pub(crate) fn announcement(id: &ReplicaId) -> Announcement<'_> {
         in_flight: 0,
         generation: Version(0),
         state: ReplicaState::Serving,
+        keys: &[],
     }
 }
 
@@ -35,7 +36,7 @@ async fn alive(pool: &Pool, at: i64) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn replicas_join_beat_and_leave() {
+pub(crate) async fn replicas_join_beat_and_leave() {
     on_every_host(async |pool: Pool| {
         assert!(alive(&pool, T).await.is_empty());
         let first = beat(&pool, "b", T).await;
@@ -48,6 +49,7 @@ async fn replicas_join_beat_and_leave() {
             in_flight: 7,
             generation: Version(3),
             state: ReplicaState::Draining,
+            keys: &["bbbbbbbb".to_owned(), "aaaaaaaa".to_owned()],
             ..announcement(&id)
         };
         let renewed = pool.store.at(T + 5003).announce_replica(&busy).await.unwrap();
@@ -57,6 +59,8 @@ async fn replicas_join_beat_and_leave() {
         assert_eq!(replicas.stamp.now_ms, T + 6000);
         let [a, b] = &replicas.replicas[..] else { panic!("{replicas:?}") };
         assert_eq!((a.id.as_str(), a.host.as_str(), a.started_at_ms), ("a", "host-1", T - 900));
+        assert!(a.keys.is_empty());
+        assert_eq!(b.keys, ["bbbbbbbb", "aaaaaaaa"]);
         assert_eq!((a.version.as_str(), a.scripts.as_str()), ("0.1.0", registry::DIGEST.as_str()));
         assert_eq!(
             (a.in_flight, a.generation, a.state, a.seen_at_ms),
@@ -74,7 +78,28 @@ async fn replicas_join_beat_and_leave() {
 }
 
 #[tokio::test]
-async fn a_silent_replica_lapses_for_everybody_and_is_reported_once() {
+pub(crate) async fn a_replica_is_told_when_the_list_lacks_the_key_it_seals_with() {
+    on_every_host(async |pool: Pool| {
+        let store = pool.store.at(T);
+        let (id, ids) = (replica("a"), ["bbbbbbbb".to_owned(), "aaaaaaaa".to_owned()]);
+        let listed = async |keys: &[String]| {
+            store.announce_replica(&Announcement { keys, ..announcement(&id) }).await.unwrap().listed
+        };
+        assert!(listed(&[]).await, "it seals nothing");
+        assert!(!listed(&ids).await);
+        store.add_key("aaaaaaaa", "x", &ids).await.unwrap();
+        assert!(!listed(&ids).await, "that is the other one");
+        assert!(listed(&ids[1..]).await);
+        store.add_key("bbbbbbbb", "y", &ids).await.unwrap();
+        assert!(listed(&ids).await && listed(&ids[..1]).await);
+        pool.lose("vault").await;
+        assert!(!listed(&ids).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_silent_replica_lapses_for_everybody_and_is_reported_once() {
     on_every_host(async |pool: Pool| {
         for id in ["c", "a", "b"] {
             beat(&pool, id, T).await;
@@ -98,7 +123,7 @@ async fn a_silent_replica_lapses_for_everybody_and_is_reported_once() {
 }
 
 #[tokio::test]
-async fn who_comes_and_goes_is_published() {
+pub(crate) async fn who_comes_and_goes_is_published() {
     on_every_host(async |pool: Pool| {
         let mut events = pool.store.subscribe();
         let channel = pool.keys.channel();
@@ -123,7 +148,7 @@ async fn who_comes_and_goes_is_published() {
 }
 
 #[tokio::test]
-async fn replicas_of_a_later_layout_are_read_too() {
+pub(crate) async fn replicas_of_a_later_layout_are_read_too() {
     on_every_host(async |pool: Pool| {
         let later = [
             "2",
@@ -138,7 +163,7 @@ async fn replicas_of_a_later_layout_are_read_too() {
             &T.to_string(),
             "new",
         ];
-        pool.put_field("replicas", "n", &later.join("\u{1f}")).await;
+        pool.put_field("replicas", "n", later.join("\u{1f}").as_bytes()).await;
         assert_eq!(beat(&pool, "a", T).await.known, 2);
         let replicas = pool.store.at(T).list_replicas().await.unwrap().replicas;
         assert_eq!((replicas[1].version.as_str(), replicas[1].scripts.as_str()), ("9.0", "feed"));
@@ -148,7 +173,7 @@ async fn replicas_of_a_later_layout_are_read_too() {
 }
 
 #[tokio::test]
-async fn a_host_name_that_would_break_the_record_is_refused() {
+pub(crate) async fn a_host_name_that_would_break_the_record_is_refused() {
     let pool = Pool::new(std::sync::Arc::new(crate::harness::embedded()));
     let id = replica("a");
     let odd = Announcement { host: "a\u{1f}b", ..announcement(&id) };

@@ -1,27 +1,41 @@
 //! What holds for every script's text, and for every wrapper's call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use antigravity_proxy::config::SelectionConfig;
 use antigravity_proxy::store::Store;
 use antigravity_proxy::store::embedded::EmbeddedHost;
 use antigravity_proxy::store::host::{Call, Event, Reply, ScriptError, ScriptHost, StoreError};
-use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason};
+use antigravity_proxy::store::ident::{CredentialVersion, Generation, InvalidReason, Version};
 use antigravity_proxy::store::keys::{Keys, SigKey, SigKind};
 use antigravity_proxy::store::ops::accounts::{Change, SetAccount};
 use antigravity_proxy::store::ops::admit::Admit;
+use antigravity_proxy::store::ops::asks::{Answered, Question};
+use antigravity_proxy::store::ops::clients::ClientChange;
+use antigravity_proxy::store::ops::console::Ending;
+use antigravity_proxy::store::ops::imports::DocumentDigest;
+use antigravity_proxy::store::ops::listing::Named;
 use antigravity_proxy::store::ops::models::ModelQuota;
-use antigravity_proxy::store::ops::release::{Ending, Release};
+use antigravity_proxy::store::ops::presets::PresetChange;
+use antigravity_proxy::store::ops::release::{self, Release};
+use antigravity_proxy::store::ops::restore::{Merge, Past, PastModel, Presets};
+use antigravity_proxy::store::ops::sealed::{Place, SealedSecret};
 use antigravity_proxy::store::ops::settings::{SELECTION_SETTINGS, Scope};
 use antigravity_proxy::store::ops::settle::{Outcome, Settle};
+use antigravity_proxy::store::ops::signins::{SignInEnd, SignInState};
 use antigravity_proxy::store::ops::tokens::RefreshFailure;
+use antigravity_proxy::store::ops::usage::{CountRequest, Counters, UsageEntry};
 use antigravity_proxy::store::registry::{ALL, REHEARSE};
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
+use crate::clients::{client, new_client};
+use crate::console::{attempt as trying, new_session};
 use crate::harness::{M, id, lease, ms, new_account, owner};
 use crate::replicas::{announcement, replica};
+use crate::signins::new_signin;
 
 /// Commands that scripts use.
 const COMMANDS: &[&str] = &[
@@ -31,9 +45,11 @@ const COMMANDS: &[&str] = &[
     "HGET",
     "HGETALL",
     "HINCRBY",
+    "HKEYS",
     "HLEN",
     "HMGET",
     "HSET",
+    "HVALS",
     "PEXPIRE",
     "PTTL",
     "PUBLISH",
@@ -41,14 +57,20 @@ const COMMANDS: &[&str] = &[
     "TIME",
     "ZADD",
     "ZCARD",
+    "ZCOUNT",
+    "ZRANGE",
     "ZRANGEBYSCORE",
     "ZREM",
+    "ZREMRANGEBYRANK",
+    "ZREVRANGEBYSCORE",
     "ZSCORE",
 ];
 
 /// Globals a script may read.
-const GLOBALS: &[&str] =
-    &["ARGV", "KEYS", "error", "ipairs", "math", "pairs", "redis", "string", "table", "tonumber", "type"];
+const GLOBALS: &[&str] = &[
+    "ARGV", "KEYS", "error", "ipairs", "math", "pairs", "redis", "string", "struct", "table", "tonumber",
+    "type", "unpack",
+];
 
 const KEYWORDS: &[&str] = &[
     "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil",
@@ -85,7 +107,7 @@ fn commands_are_on_the_list() {
             assert!(EmbeddedHost::knows_command(command), "{}: {command}", script.name);
             seen.insert(command);
         }
-        for banned in ["cjson", "cmsgpack", "struct.", "redis.pcall", "loadstring", "os.", "setmetatable"] {
+        for banned in ["cjson", "cmsgpack", "redis.pcall", "loadstring", "os.", "setmetatable"] {
             assert!(!script.source.contains(banned), "{}: {banned}", script.name);
         }
     }
@@ -201,8 +223,15 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     let (account, attempt, holder) = (id("a"), lease("l"), owner("o"));
     let models = ["x".to_owned(), "y".to_owned()];
     let credential = CredentialVersion(1);
-    let admit =
-        Admit { lease: &attempt, lease_ttl: ms(30_000), model: M, tried: &[], known: &[], probe_after: None };
+    let admit = Admit {
+        lease: &attempt,
+        lease_ttl: ms(30_000),
+        model: M,
+        tried: &[],
+        known: &[],
+        probe_after: None,
+        conversation: None,
+    };
     let settle = Settle {
         account: &account,
         lease: &attempt,
@@ -216,7 +245,7 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     let signature = SigKey::new("k", SigKind::Tool, "t");
     let signatures = vec![(signature.clone(), "v".to_owned()); 1500];
     let wanted = vec![signature; 1500];
-    let quota = ModelQuota { model: "x".into(), fraction: Some(0.5), reset: None };
+    let quota = ModelQuota { model: "x".into(), fraction: Some(0.5), reset: None, told: true };
     let changes = BTreeMap::from([((Scope::Selection, "health.initial".to_owned()), Some("1".to_owned()))]);
 
     assert!(store.admit(&admit).await.is_err());
@@ -226,17 +255,31 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     assert!(store.settle(&settle).await.is_err());
     let release = Release { lease: &attempt, model: M };
     assert!(store.release(release).await.is_err());
-    let ends = store.end_all(&[Ending::Settle(settle.clone()), Ending::Release(release)]).await.unwrap();
-    assert!(ends.iter().all(Result::is_err) && ends.len() == 2);
+    let count = CountRequest { id: &attempt, model: M, ended_at_ms: 0, usage: UsageEntry::default() };
+    assert!(store.count_request(&count).await.is_err());
+    let ends = [
+        release::Ending::Settle(settle.clone()),
+        release::Ending::Release(release),
+        release::Ending::Count(count),
+    ];
+    let ends = store.end_all(&ends).await.unwrap();
+    assert!(ends.iter().all(Result::is_err) && ends.len() == 3);
+    assert!(store.note_capacity(0, &[]).await.is_err());
+    assert!(store.read_capacity(0).await.is_err());
+    assert!(store.usage_clock().await.is_err());
+    assert!(store.read_usage(&[Counters::Hour(0); 20], |_| ControlFlow::Continue(())).await.is_err());
     assert!(store.find_account("a@example.com").await.is_err());
     assert!(store.get_credential(&account).await.is_err());
+    assert!(store.get_account(Named::Id(&account)).await.is_err());
+    assert!(store.get_account(Named::Email("a@example.com")).await.is_err());
     assert!(store.put_account(&new_account(&account, "a@example.com")).await.is_err());
     assert!(store.remove_account(&account, &models).await.is_err());
     assert!(store.list_accounts(0, 10, &models).await.is_err());
+    assert!(store.count_accounts(&models).await.is_err());
     let set = SetAccount { threshold: Change::Set(0.5), ..SetAccount::default() };
     assert!(store.set_account(&account, &set).await.is_err());
     assert!(store.invalidate_account(&account, credential, InvalidReason::Banned, None).await.is_err());
-    assert!(store.clear_invalid(&account).await.is_err());
+    assert!(store.clear_invalid(&account, credential, 0).await.is_err());
     assert!(store.begin_refresh(&account, &holder, ms(1)).await.is_err());
     assert!(store.finish_refresh(&account, &holder, credential, ms(1), "s").await.is_err());
     assert!(store.fail_refresh(&account, &holder, credential, RefreshFailure::Transient).await.is_err());
@@ -247,13 +290,65 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
     assert!(store.put_models("{}").await.is_err());
     assert!(store.get_models().await.is_err());
     assert!(store.try_lock("work", &holder, ms(1)).await.is_err());
+    assert!(store.pause("work", &holder, ms(1)).await.is_err());
+    assert!(store.was_imported(&DocumentDigest::of(b"[]")).await.is_err());
+    assert!(store.note_import(&DocumentDigest::of(b"[]")).await.is_err());
     assert!(store.unlock("work", &holder).await.is_err());
     assert!(store.rehearse().await.is_err());
     assert!(store.get_settings(None).await.is_err());
     assert!(store.put_settings(None, &changes).await.is_err());
     assert!(store.announce_replica(&announcement(&replica("r"))).await.is_err());
     assert!(store.retire_replica(&replica("r")).await.is_err());
+    assert!(store.fetching_fails().await.is_err());
+    assert!(store.list_sealed(0, 10).await.is_err());
+    let secret = SealedSecret { account: account.clone(), place: Place::Token, sealed: "s".into() };
+    assert!(store.reseal(&secret, "t").await.is_err());
+    assert!(store.list_keys().await.is_err());
+    assert!(store.add_key("k", "s", &[]).await.is_err());
+    assert!(store.forget_key("k").await.is_err());
     assert!(store.list_replicas().await.is_err());
+    let question = Question::LiveRequests;
+    assert!(store.ask_replicas(&replica("r"), &holder, &question, ms(1)).await.is_err());
+    assert!(store.put_answer(&replica("r"), &holder, "{}").await.is_err());
+    let known = Answered { replica: replica("r"), at_ms: 0, text: String::new() };
+    assert!(store.get_answers(&holder, &[known]).await.is_err());
+    assert!(store.end_question(&holder).await.is_err());
+    let many = vec![(account.clone(), credential); 300];
+    assert!(store.refresh_accounts(&many, true).await.is_err());
+    let names = vec![format!("{}x", keys.signatures()); 1500];
+    assert!(store.forget_signatures(&names).await.is_err());
+    assert!(store.put_client(&new_client(&client("k"), "n")).await.is_err());
+    assert!(store.change_client(&client("k"), &ClientChange::default()).await.is_err());
+    assert!(store.list_clients(None).await.is_err());
+    assert!(store.touch_clients(&[(client("k"), ms(1))]).await.is_err());
+    let state = SignInState::from_bytes([0; 16]);
+    assert!(store.begin_signin(&new_signin(&state)).await.is_err());
+    assert!(store.take_signin(&state, &holder, ms(1)).await.is_err());
+    assert!(store.end_signin(&state, &holder, &SignInEnd::Pending, ms(1)).await.is_err());
+    assert!(store.get_signin(&state).await.is_err());
+    let past =
+        Past { models: vec![PastModel { model: "x".into(), ..PastModel::default() }], ..Past::default() };
+    assert!(store.restore_account(&account, credential, &past).await.is_err());
+    assert!(store.append_audit("{}").await.is_err());
+    assert!(store.list_audit(None, 10).await.is_err());
+    assert!(store.check_session(None, None, Some(ms(1))).await.is_err());
+    assert!(store.begin_attempt(&trying("p", "m"), None, false).await.is_err());
+    assert!(store.end_attempt(&trying("p", "m"), Version(0), true, ["", ""]).await.is_err());
+    assert!(store.open_session(&new_session("d")).await.is_err());
+    assert!(store.end_sessions(Ending::All).await.is_err());
+    assert!(store.set_password(Version(0), None, None).await.is_err());
+    assert!(store.put_setup("d", ms(1)).await.is_err());
+    assert!(store.put_ticket("d", "w", ms(1)).await.is_err());
+    assert!(store.take_ticket("d").await.is_err());
+    let preset = [("a".to_owned(), "{}".to_owned())];
+    assert!(store.list_trackers(0, 10).await.is_err());
+    assert!(store.list_presets(Presets::Claude).await.is_err());
+    assert!(store.put_preset(Presets::Server, "n", "{}", 10).await.is_err());
+    let change = PresetChange { name: "n", known: "{}", new_name: "o", json: "{}" };
+    assert!(store.change_preset(Presets::Server, &change).await.is_err());
+    assert!(store.remove_preset(Presets::Claude, "n", true).await.is_err());
+    assert!(store.merge_presets(Presets::Server, Merge::Look, &preset).await.is_err());
+    assert!(store.merge_usage(0, Merge::Add, &[("x".into(), 1)]).await.is_err());
 
     let calls = host.0.lock().unwrap();
     let mut called = BTreeSet::new();
@@ -280,6 +375,7 @@ async fn text_that_would_break_a_record_is_refused() {
         Store::new(Arc::new(Refusing::default()), Keys::new("main").unwrap(), &SelectionConfig::default());
     let refused = |result: Result<(), StoreError>| matches!(result, Err(StoreError::BadArgument { .. }));
     assert!(refused(store.find_account("a\u{1f}b").await.map(|_| ())));
+    assert!(refused(store.get_account(Named::Email("a\u{1f}b")).await.map(|_| ())));
     assert!(refused(store.put_account(&new_account(&id("a"), "a\nb")).await.map(|_| ())));
     let spaced = BTreeMap::from([("a b".to_owned(), 0.5)]);
     let set = SetAccount { model_thresholds: Change::Set(spaced), ..SetAccount::default() };

@@ -7,12 +7,23 @@ use antigravity_proxy::store::host::{Reply, ScriptError};
 use redis::{Connection, RedisError, Value};
 
 use crate::redis_server::{Flavour, RedisServer};
+use crate::topology::Cluster;
+
+/// The hash tag of the suite's pool.
+const POOL: &str = "{test}";
 
 /// A server and a connection to it; it ends with this value.
 pub(crate) struct Server {
-    pub(crate) flavour: Flavour,
-    process: RedisServer,
+    /// What it is called.
+    pub(crate) name: &'static str,
+    deployment: Deployment,
     connection: Connection,
+}
+
+enum Deployment {
+    Single(RedisServer),
+    /// The server is the owner of the suite's pool.
+    Cluster(Cluster),
 }
 
 impl Server {
@@ -25,23 +36,43 @@ impl Server {
     pub(crate) fn start(flavour: Flavour) -> Option<Self> {
         flavour.installed().then(|| {
             let process = RedisServer::with(flavour, &["--save", "", "--appendonly", "no"]);
-            Self { flavour, connection: process.connect(), process }
+            let connection = process.connect();
+            Self { name: flavour.name(), deployment: Deployment::Single(process), connection }
         })
+    }
+
+    /// A cluster of three primaries, one of which holds the suite's pool.
+    pub(crate) fn cluster() -> Option<Self> {
+        Flavour::Redis7.installed().then(|| {
+            let cluster = Cluster::start(Flavour::Redis7);
+            let connection = cluster.node_of(POOL).connect();
+            Self { name: "Redis Cluster", deployment: Deployment::Cluster(cluster), connection }
+        })
+    }
+
+    fn process(&self) -> &RedisServer {
+        match &self.deployment {
+            Deployment::Single(process) => process,
+            Deployment::Cluster(cluster) => cluster.node_of(POOL),
+        }
     }
 
     /// Where `redis-cli -s` finds it.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.process.socket()
+        self.process().socket()
     }
 
     /// Where the product finds it.
     pub(crate) fn url(&self) -> String {
-        self.process.socket_url()
+        match &self.deployment {
+            Deployment::Single(process) => process.socket_url(),
+            Deployment::Cluster(cluster) => cluster.url(),
+        }
     }
 
     /// Another connection.
     pub(crate) fn connect(&self) -> Connection {
-        self.process.connect()
+        self.process().connect()
     }
 
     /// Sends one command and reads its reply.

@@ -85,20 +85,22 @@ impl RedisServer {
 
     /// `flavour` with these arguments, which follow those for address and directory.
     pub(crate) fn with(flavour: Flavour, arguments: &[&str]) -> Self {
+        // A free port may be taken by another process before the server has it.
+        let mut attempts =
+            (0..20).filter_map(|_| Self::at(flavour, free_port(), tempfile::tempdir().unwrap(), arguments));
+        attempts.next().unwrap_or_else(|| panic!("{} does not start", flavour.name()))
+    }
+
+    /// As [`Self::with`], on this port and in this directory, where `server.conf` is read if it is there; `None` when
+    /// it ends at once, as it does when the port is taken.
+    pub(crate) fn at(flavour: Flavour, port: u16, dir: TempDir, arguments: &[&str]) -> Option<Self> {
         let program = flavour
             .program()
             .unwrap_or_else(|| panic!("{} is not installed: make install-deps", flavour.name()));
-        let dir = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        // A free port may be taken by another process before the server has it.
-        for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut child = spawn(&program, &arguments, port, dir.path());
-            if listens(&mut child, &dir.path().join("redis.sock")) {
-                return Self { program, arguments, port, dir, child };
-            }
-        }
-        panic!("{} does not start", program.display());
+        let mut child = spawn(&program, &arguments, port, dir.path());
+        let runs = listens(&mut child, &dir.path().join("redis.sock"));
+        runs.then(|| Self { program, arguments, port, dir, child })
     }
 
     /// `redis://127.0.0.1:<port>`.
@@ -109,6 +111,11 @@ impl RedisServer {
     /// `127.0.0.1:<port>`.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// `redis+unix://<path>`.
@@ -169,7 +176,9 @@ impl Drop for RedisServer {
 
 fn spawn(program: &Path, arguments: &[String], port: u16, dir: &Path) -> Child {
     let _ = std::fs::remove_file(dir.join("redis.sock"));
+    let file = Some(dir.join("server.conf")).filter(|file| file.exists());
     Command::new(program)
+        .args(file)
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--unixsocket", "redis.sock", "--dir"])
         .arg(dir)
         .args(arguments)
@@ -178,6 +187,11 @@ fn spawn(program: &Path, arguments: &[String], port: u16, dir: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()))
+}
+
+/// A port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until the server answers; false when it ended instead.

@@ -1,20 +1,27 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Asker, Attempt, Claim, Granted, Outcome, Settlements};
+use super::{
+    Asker, Attempt, Claim, Countable, Counting, Granted, Outcome, QUEUE, Settlements, StatusClass, Tokens,
+};
 use crate::account::lease::Leases;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ident::{AccountId, LeaseId, Source};
 use crate::store::ops::admit::{Admission, Admit, Decision, Grant};
+use crate::store::ops::usage::{Counters, UsageRow};
 use crate::store::unsteady::{Network, Unsteady, add_account, only_account};
+use crate::telemetry::Observation;
 use crate::telemetry::metrics::Metrics;
 
 const TTL: Duration = Duration::from_secs(30);
+/// The store's time at the start.
+const START: i64 = 1_800_000_000_000;
 
 /// One account, and a replica that uses it.
 struct World {
@@ -30,7 +37,7 @@ struct World {
 impl World {
     #[expect(clippy::disallowed_methods, reason = "the test waits for its end")]
     async fn new() -> Self {
-        let clock = Clock::manual(1_800_000_000_000);
+        let clock = Clock::manual(START);
         let host = Unsteady::new(clock.clone());
         let store = host.pool();
         add_account(&store, &AccountId::new("a").unwrap(), Source::Manual, "sealed").await;
@@ -54,6 +61,7 @@ impl World {
             tried: &[],
             known: &[],
             probe_after: None,
+            conversation: None,
         };
         claim.ask(self.store.admit(&admit)).await
     }
@@ -63,12 +71,51 @@ impl World {
     }
 
     async fn begin_with(&self, claim: Claim) -> Attempt {
+        self.begin_for(claim, None).await
+    }
+
+    async fn begin_for(&self, claim: Claim, counting: Option<&Counting>) -> Attempt {
         let Admission { stamp, decision: Decision::Granted(grant) } = self.ask(&claim).await.unwrap() else {
             panic!("no account");
         };
         let Grant { account, credential, .. } = *grant;
         let granted = Granted { account, credential, admitted_at_ms: stamp.now_ms };
-        claim.begin(granted, &Asker { client_key: "k".into(), arrived: self.clock.instant() })
+        claim.begin(
+            granted,
+            &Asker {
+                client_key: "k".into(),
+                arrived: self.clock.instant(),
+                observation: Observation::default(),
+                counting: counting.cloned(),
+            },
+        )
+    }
+
+    /// A request that is to be counted.
+    fn request(&self, id: &str, listed: bool) -> Counting {
+        let request = Countable {
+            request_id: id.into(),
+            model: "m".into(),
+            listed,
+            client_key: "k".into(),
+            arrived: self.clock.instant(),
+        };
+        self.settlements.counting(request).unwrap()
+    }
+
+    /// What was counted around `at_ms`: model, status, then requests, output tokens and latency.
+    async fn usage(&self, at_ms: i64) -> Vec<(String, u64, u64, u64)> {
+        self.quiet().await;
+        let mut rows = Vec::new();
+        let each = |row: UsageRow| {
+            assert_eq!(row.client_key.as_deref(), Some("k"));
+            let name = format!("{} {}", row.model, row.status.unwrap_or_default());
+            rows.push((name, row.sums.requests, row.sums.output, row.sums.latency_ms));
+            ControlFlow::Continue(())
+        };
+        self.store.read_usage(&[Counters::Hour(at_ms)], each).await.unwrap();
+        rows.sort();
+        rows
     }
 
     /// Waits until everything queued is written.
@@ -231,6 +278,17 @@ async fn a_rotation_is_known_to_the_next_admission() {
     claim.declined();
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_queue_cannot_hold_is_dropped_and_counted() {
+    let world = World::new().await;
+    // Nothing is awaited, so that the worker takes nothing.
+    for number in 0..QUEUE + 100 {
+        drop(world.claim(&format!("l{number}")));
+    }
+    assert_eq!(world.metrics.settlements_dropped.get(), 100);
+    assert_eq!(usize::try_from(world.metrics.settlements_queued.get()), Ok(QUEUE));
+}
+
 /// A replica's heartbeat, until it is dropped.
 struct Beating(CancellationToken, JoinHandle<()>);
 
@@ -303,4 +361,145 @@ async fn an_idle_process_asks_once_a_beat() {
     pass(&world.clock, 20).await;
     assert!((12..=21).contains(&world.host.batches().len()));
     beating.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_set_aside_gives_its_room_back_and_is_judged_later() {
+    let world = World::new().await;
+    for (name, verdict, failures) in
+        [("l1", None, 0), ("l2", Some(Outcome::Released), 0), ("l3", Some(Outcome::Failure), 1)]
+    {
+        let mut attempt = world.begin(name).await;
+        attempt.shelve();
+        attempt.set_aside();
+        attempt.set_aside();
+        world.quiet().await;
+        assert_eq!((world.account().await, world.leases.held()), ((0, 50), 0), "{name}");
+        if let Some(verdict) = verdict {
+            attempt.finish(verdict);
+        }
+        world.quiet().await;
+        let view = only_account(&world.store).await;
+        assert_eq!((view.in_flight, view.failures), (0, failures), "{name}");
+    }
+}
+
+fn output(output: u64) -> Tokens {
+    Tokens { output, ..Tokens::default() }
+}
+
+fn row(name: &str, requests: u64, output: u64, latency_ms: u64) -> (String, u64, u64, u64) {
+    (name.to_owned(), requests, output, latency_ms)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_counts_once_with_the_attempt_that_answers() {
+    let world = World::new().await;
+    let request = world.request("r", true);
+    world.begin_for(world.claim("r-1"), Some(&request)).await.rotate(Outcome::ClientError).await;
+    world.begin_for(world.claim("r-2"), Some(&request)).await.fail(Outcome::Released);
+    let mut suspect = world.begin_for(world.claim("r-3"), Some(&request)).await;
+    suspect.shelve();
+    let mut answering = world.begin_for(world.claim("r-4"), Some(&request)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    answering.consumed(output(5));
+    answering.finish(Outcome::Success);
+    suspect.fail(Outcome::Released);
+    drop(request);
+    assert_eq!(world.usage(START).await, [row("m success", 1, 5, 700)]);
+    let calls = world.host.batches().concat();
+    assert!(!calls.contains(&"count_request"), "with the settlement: {calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_no_attempt_answers_counts_as_it_ends() {
+    let world = World::new().await;
+    for (n, (ends, status)) in [
+        (Some(StatusClass::RateLimited), "m rate_limited"),
+        (Some(StatusClass::Unavailable), "m unavailable"),
+        (None, "m cancelled"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = world.request(&format!("r{n}"), true);
+        if n > 0 {
+            world.begin_for(world.claim(&format!("r{n}-1")), Some(&request)).await.fail(Outcome::Released);
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        if let Some(status) = ends {
+            request.ends(status);
+            request.ends(StatusClass::Success);
+        }
+        let part = request.clone();
+        drop(request);
+        let counted = world.usage(START).await;
+        assert!(counted.iter().all(|row| row.0 != status), "a part of it is still at work: {counted:?}");
+        drop(part);
+        let counted = world.usage(START).await;
+        assert!(counted.contains(&row(status, 1, 0, 30)), "{status}: {counted:?}");
+    }
+}
+
+type End = fn(Attempt);
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_end_early_count_with_what_they_brought() {
+    let world = World::new().await;
+    let ends: [(&str, End); 4] = [
+        ("gone", |attempt| drop(attempt)),
+        ("cut", |attempt| attempt.break_off(Outcome::Failure)),
+        ("stopped", |attempt| attempt.break_off(Outcome::Blocked)),
+        ("refused", |attempt| attempt.finish(Outcome::Blocked)),
+    ];
+    for (n, (name, end)) in (1..).zip(ends) {
+        let request = world.request(name, true);
+        let mut attempt = world.begin_for(world.claim(&format!("{name}-1")), Some(&request)).await;
+        attempt.received();
+        attempt.consumed(output(n));
+        drop(request);
+        end(attempt);
+    }
+    let expected = [row("m cancelled", 1, 1, 0), row("m success", 1, 4, 0), row("m upstream_error", 2, 5, 0)];
+    assert_eq!(world.usage(START).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_nobody_lists_counts_by_its_name_once_it_has_answered() {
+    let world = World::new().await;
+    drop(world.request("r1", false));
+    let request = world.request("r2", false);
+    drop(world.begin_for(world.claim("r2-1"), Some(&request)).await);
+    drop(request);
+    let request = world.request("r3", false);
+    let mut attempt = world.begin_for(world.claim("r3-1"), Some(&request)).await;
+    attempt.received();
+    attempt.finish(Outcome::Success);
+    drop(request);
+    assert_eq!(world.usage(START).await, [row("m success", 1, 0, 0), row("other cancelled", 2, 0, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hours_are_those_of_the_store() {
+    let world = World::new().await;
+    drop(world.request("r1", true));
+    assert_eq!(world.usage(START).await.len(), 1);
+    let later = START + 5 * 3_600_000;
+    world.settlements.heard(later);
+    drop(world.request("r2", true));
+    assert_eq!(world.usage(later).await, [row("m cancelled", 1, 0, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_end_in_an_outage_are_counted_once_when_it_is_over() {
+    let world = World::new().await;
+    // What is written arrives, and nobody learns it.
+    world.host.set(Network::Deaf);
+    for n in 0..100 {
+        let request = world.request(&format!("r{n}"), true);
+        request.ends(StatusClass::Unavailable);
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.host.set(Network::Up);
+    assert_eq!(world.usage(START).await, [row("m unavailable", 100, 0, 0)]);
 }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{End, status_class};
+use super::counting::OTHER;
+use super::{End, Unanswered};
 use crate::clock::jitter;
 use crate::store::Store;
 use crate::store::host::StoreError;
 use crate::store::ops::release::{Ended, Ending, Release, Released};
-use crate::store::ops::settle::{Settle, UsageEntry};
+use crate::store::ops::settle::{NewLimit, Settle, Settlement};
+use crate::store::ops::usage::{CountRequest, UsageEntry};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::label::LimitKind;
 
 /// Most ends of one round trip: few milliseconds of the store's time.
 const BATCH: usize = 64;
@@ -51,7 +54,7 @@ impl SettlementWorker {
             match self.store.end_all(&endings).await {
                 Ok(answers) => {
                     for (end, answer) in batch.iter().zip(&answers) {
-                        end.report(answer);
+                        end.report(answer, &self.metrics);
                     }
                     return;
                 }
@@ -75,6 +78,7 @@ impl End {
         let ended = match self {
             Self::Settled(ended) => ended,
             Self::Released { lease, model } => return Ending::Release(Release { lease, model }),
+            Self::Unanswered(request) => return Ending::Count(request.counted()),
         };
         let facts = &ended.facts;
         Ending::Settle(Settle {
@@ -85,20 +89,24 @@ impl End {
             admitted_at_ms: facts.admitted_at_ms,
             outcome: ended.outcome.clone(),
             received: ended.received,
-            usage: ended.usage.map(|(tokens, latency)| UsageEntry {
-                status: status_class(&ended.outcome),
+            usage: ended.usage.map(|used| UsageEntry {
+                model: (!used.named).then_some(OTHER),
+                status: used.status,
                 client_key: &facts.client_key,
-                input: tokens.input,
-                output: tokens.output,
-                cache_read: tokens.cache_read,
-                thinking: tokens.thinking,
-                latency,
+                input: used.tokens.input,
+                output: used.tokens.output,
+                cache_read: used.tokens.cache_read,
+                thinking: used.tokens.thinking,
+                latency: used.latency,
             }),
         })
     }
 
     /// Says what is worth saying about the store's answer.
-    pub(super) fn report(&self, answer: &Result<Ended, StoreError>) {
+    pub(super) fn report(&self, answer: &Result<Ended, StoreError>, metrics: &Metrics) {
+        if let Ok(Ended::Settled(Settlement { limit: Some(limit), .. })) = answer {
+            metrics.limits_set.of(label_of(*limit)).inc();
+        }
         match (answer, self) {
             (Ok(Ended::Settled(settlement)), Self::Settled(ended)) if settlement.invalidated => {
                 tracing::warn!(
@@ -111,5 +119,30 @@ impl End {
             (Ok(_), _) => {}
             (Err(error), _) => tracing::error!(%error, "the end of an attempt was refused by the store"),
         }
+    }
+}
+
+impl Unanswered {
+    fn counted(&self) -> CountRequest<'_> {
+        let usage = UsageEntry {
+            status: self.status,
+            client_key: &self.client_key,
+            latency: self.latency,
+            ..UsageEntry::default()
+        };
+        CountRequest { id: &self.id, model: &self.model, ended_at_ms: self.ended_at_ms, usage }
+    }
+}
+
+fn label_of(limit: NewLimit) -> LimitKind {
+    match limit {
+        NewLimit::Quota => LimitKind::Quota,
+        NewLimit::Rate => LimitKind::Rate,
+        NewLimit::Unknown => LimitKind::Unknown,
+        NewLimit::Capacity => LimitKind::Capacity,
+        NewLimit::Failure => LimitKind::Failure,
+        NewLimit::Forbidden => LimitKind::Forbidden,
+        NewLimit::Unsupported => LimitKind::Unsupported,
+        NewLimit::Cooling => LimitKind::Cooling,
     }
 }

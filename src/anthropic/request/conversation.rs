@@ -22,10 +22,10 @@ impl<'a> MessagesRequest<'a> {
     pub fn conversation_key(&self, session_header: Option<&str>) -> String {
         let header = session_header.map(str::trim).filter(|id| !id.is_empty());
         if let Some(id) = header {
-            return safe_key(id);
+            return session_key(id);
         }
         if let Some(id) = self.metadata_user_id.as_deref().and_then(session_of_user) {
-            return safe_key(&id);
+            return session_key(&id);
         }
         let mut hash = Xxh3::new();
         for text in self.system_texts(false) {
@@ -92,7 +92,12 @@ fn session_of_user(user_id: &str) -> Option<String> {
     found.filter(|id| !id.is_empty())
 }
 
-fn safe_key(id: &str) -> String {
+/// The key of the conversation that a client calls by this session id.
+///
+/// At most 128 characters of `A-Z a-z 0-9 . _ -`.
+#[must_use]
+pub fn session_key(id: &str) -> String {
+    let id = id.trim();
     let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if id.len() <= MAX_SESSION_ID && id.bytes().all(safe) && !id.starts_with("h-") {
         return id.to_owned();

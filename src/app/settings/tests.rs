@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::store::embedded::EmbeddedHost;
 use crate::store::host::{Call, Event, Reply, ScriptHost};
 use crate::store::ident::{AccountId, LeaseId, Source};
 use crate::store::keys::Keys;
-use crate::store::ops::accounts::{Change, PutAccount};
+use crate::store::ops::accounts::PutAccount;
 use crate::store::ops::admit::{Admit, Decision, Tier};
 use crate::store::registry;
 
@@ -62,14 +62,14 @@ fn change(settings: &Value) -> SettingsChange {
 
 async fn make(gateway: &SharedSettings, settings: &Value) -> u64 {
     match gateway.change(&change(settings)).await.unwrap() {
-        SettingsChanged::Done(view) => view.generation,
+        SettingsChanged::Done { generation, .. } => generation,
         other => panic!("{other:?}"),
     }
 }
 
 fn row(gateway: &SharedSettings, key: &str) -> SettingView {
     let view = gateway.view();
-    view.settings.into_iter().find(|row| row.key == key).unwrap()
+    view.rows.into_iter().find(|row| row.key == key).unwrap()
 }
 
 fn retries(gateway: &SharedSettings) -> u32 {
@@ -135,21 +135,7 @@ async fn a_change_for_scripts_holds_with_the_next_admission_anywhere() {
     let own = with_env(&[]);
     let there = bench.store(&own);
     let id = AccountId::new("a").unwrap();
-    let account = PutAccount {
-        id: &id,
-        email: "a@example.com",
-        source: Source::OAuth,
-        sealed: "sealed",
-        project: None,
-        managed_project: None,
-        session: "s",
-        added_at_ms: None,
-        subscription: None,
-        database: None,
-        enabled: None,
-        threshold: Change::Keep,
-        model_thresholds: Change::Keep,
-    };
+    let account = PutAccount::new(&id, "a@example.com", Source::OAuth, "sealed", "s");
     there.put_account(&account).await.unwrap();
     let tier = async |store: &Store, lease: &str| {
         let lease = LeaseId::new(lease).unwrap();
@@ -160,6 +146,7 @@ async fn a_change_for_scripts_holds_with_the_next_admission_anywhere() {
             tried: &[],
             known: &[],
             probe_after: None,
+            conversation: None,
         };
         match store.admit(&admit).await.unwrap().decision {
             Decision::Granted(grant) => grant.tier,
@@ -229,7 +216,7 @@ async fn what_a_newer_version_wrote_is_shown_left_alone_and_can_be_taken_out() {
     assert_eq!((unknown.shared, unknown.stored), ("unknown", Some(json!({ "x": 1 }))));
     assert!(!json!(gateway.view()).to_string().contains("hidden-value"));
     make(&gateway, &json!({ "fromTheFuture": null, "apiKey": null })).await;
-    assert!(gateway.view().settings.iter().all(|row| row.key != "fromTheFuture"));
+    assert!(gateway.view().rows.iter().all(|row| row.key != "fromTheFuture"));
     let stored = bench.store(&with_env(&[])).get_settings(None).await.unwrap().unwrap();
     assert_eq!(stored.values.len(), 1, "{stored:?}");
     // There is nothing left to take out.
@@ -245,9 +232,7 @@ async fn of_two_who_read_the_same_generation_one_is_told_of_the_other() {
         generation: Some(generation),
         ..change(&json!({ "maxRetries": value }))
     };
-    assert!(
-        matches!(here.change(&at(0, 6)).await.unwrap(), SettingsChanged::Done(view) if view.generation == 1)
-    );
+    assert!(matches!(here.change(&at(0, 6)).await.unwrap(), SettingsChanged::Done { generation: 1, .. }));
     match there.change(&at(0, 7)).await.unwrap() {
         SettingsChanged::Conflict(view) => {
             assert_eq!(view.generation, 1);
@@ -255,11 +240,11 @@ async fn of_two_who_read_the_same_generation_one_is_told_of_the_other() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(there.change(&at(1, 7)).await.unwrap(), SettingsChanged::Done(_)));
+    assert!(matches!(there.change(&at(1, 7)).await.unwrap(), SettingsChanged::Done { .. }));
     // Without a generation nobody's change is lost.
     let (one, two) = (change(&json!({ "retryBaseMs": 300 })), change(&json!({ "retryMaxMs": 4000 })));
     let made = tokio::join!(here.change(&one), there.change(&two));
-    assert!(matches!(made, (Ok(SettingsChanged::Done(_)), Ok(SettingsChanged::Done(_)))), "{made:?}");
+    assert!(matches!(made, (Ok(SettingsChanged::Done { .. }), Ok(SettingsChanged::Done { .. }))), "{made:?}");
     here.refresh().await.unwrap();
     let settings = here.dispatch().load_full();
     let pauses = (settings.dispatch.retry_base, settings.dispatch.retry_max);
@@ -301,7 +286,7 @@ async fn a_change_without_a_generation_is_made_anew_when_another_came_first() {
         let gateway = SharedSettings::load(store, with_env(&[]), Arc::new(Metrics::new().unwrap()));
         let gateway = gateway.await.unwrap();
         let outcome = gateway.change(&change(&json!({ "maxRetries": 6 }))).await.unwrap();
-        assert_eq!(matches!(outcome, SettingsChanged::Done(_)), made, "{rivals}: {outcome:?}");
+        assert_eq!(matches!(outcome, SettingsChanged::Done { .. }), made, "{rivals}: {outcome:?}");
     }
 }
 
@@ -357,6 +342,18 @@ async fn what_needs_a_restart_waits_for_it_and_says_so() {
 }
 
 #[tokio::test]
+async fn how_often_quotas_are_fetched_is_followed() {
+    let bench = Bench::new();
+    let gateway = bench.gateway(Config::default().into()).await;
+    let mut every = gateway.quota_refresh();
+    assert_eq!(*every.borrow_and_update(), Duration::from_mins(5));
+    make(&gateway, &json!({ "maxRetries": 7 })).await;
+    assert!(!every.has_changed().unwrap());
+    make(&gateway, &json!({ "accountSelection.quota.refreshIntervalMs": 60_000 })).await;
+    assert_eq!(*every.borrow_and_update(), Duration::from_mins(1));
+}
+
+#[tokio::test]
 async fn a_store_that_was_emptied_gives_the_own_settings_back() {
     let bench = Bench::new();
     let gateway = bench.gateway(with_env(&[])).await;
@@ -369,9 +366,10 @@ async fn a_store_that_was_emptied_gives_the_own_settings_back() {
         own: own.clone(),
         at_start: SharedValues::new(),
         current: ArcSwap::new(gateway.inner.current.load_full()),
-        dispatch: gateway.dispatch(),
+        outlets: gateway.inner.outlets.clone(),
         metrics: Arc::clone(&gateway.inner.metrics),
         looking: Mutex::default(),
+        changing: Mutex::default(),
     };
     let moved = SharedSettings { inner: Arc::new(inner) };
     moved.look(false).await.unwrap();
@@ -384,11 +382,72 @@ async fn a_store_that_was_emptied_gives_the_own_settings_back() {
         own,
         at_start: SharedValues::new(),
         current: ArcSwap::new(moved.inner.current.load_full()),
-        dispatch: moved.dispatch(),
+        outlets: moved.inner.outlets.clone(),
         metrics: Arc::clone(&moved.inner.metrics),
         looking: Mutex::default(),
+        changing: Mutex::default(),
     };
     let moved = SharedSettings { inner: Arc::new(inner) };
     moved.look(false).await.unwrap();
     assert_eq!(retries(&moved), 5);
+}
+
+/// A host behind which another store may take the place of the first, with a network that fails.
+struct Replaced {
+    stores: [Arc<EmbeddedHost>; 2],
+    second: AtomicBool,
+    /// Looks that still fail.
+    failing: AtomicUsize,
+    events: broadcast::Sender<Event>,
+}
+
+impl ScriptHost for Replaced {
+    fn eval(&self, batch: Vec<Call>) -> BoxFuture<'_, Result<Vec<Reply>, StoreError>> {
+        Box::pin(async move {
+            let fails = |left: usize| left.checked_sub(1);
+            if self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok() {
+                return Err(StoreError::Unavailable { reason: "test".into() });
+            }
+            self.stores[usize::from(self.second.load(Ordering::SeqCst))].eval(batch).await
+        })
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}
+
+#[tokio::test]
+async fn another_store_of_the_same_generation_is_read_even_when_the_first_look_at_it_fails() {
+    let benches = [Bench::new(), Bench::new()];
+    for (bench, wanted) in benches.iter().zip([7, 8]) {
+        make(&bench.gateway(with_env(&[])).await, &json!({ "maxRetries": wanted })).await;
+    }
+    let host = Arc::new(Replaced {
+        stores: [Arc::clone(&benches[0].host), Arc::clone(&benches[1].host)],
+        second: AtomicBool::new(false),
+        failing: AtomicUsize::new(0),
+        events: broadcast::channel(8).0,
+    });
+    let store = Store::new(Arc::clone(&host) as _, Keys::new("main").unwrap(), &Config::default().selection);
+    let gateway =
+        SharedSettings::load(store, with_env(&[]), Arc::new(Metrics::new().unwrap())).await.unwrap();
+    assert_eq!((retries(&gateway), gateway.generation()), (7, Version(1)));
+    let stop = CancellationToken::new();
+    let changing = async {
+        // Its first look.
+        tokio::task::yield_now().await;
+        host.second.store(true, Ordering::SeqCst);
+        host.failing.store(1, Ordering::SeqCst);
+        host.events.send(Event::Gap).unwrap();
+        let failed = async {
+            while host.failing.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PROMISED, failed).await.unwrap();
+        until_retries(&gateway, 8).await;
+        stop.cancel();
+    };
+    tokio::join!(gateway.clone().follow(stop.clone()), changing);
 }

@@ -60,6 +60,11 @@ fn limits_by_structured_reason_then_by_words() {
         (with_reason("RATE_LIMIT_EXCEEDED"), RATE),
         (with_reason("QUOTA_EXHAUSTED"), QUOTA),
         (with_reason("SOMETHING_NEW"), QUOTA),
+        (
+            r#"{"error":{"errors":[{"reason":"rateLimitExceeded"}],"status":"RESOURCE_EXHAUSTED"}}"#.into(),
+            RATE,
+        ),
+        (r#"{"error":{"errors":[{"reason":"dailyLimitExceeded"}],"message":"rate limit"}}"#.into(), QUOTA),
         (with_quota("GenerateRequestsPerMinutePerProject"), RATE),
         (with_quota("GenerateRequestsPerDayPerProject"), QUOTA),
         ("MODEL_CAPACITY_EXHAUSTED: rate limit, quota exceeded".into(), FailureClass::Capacity),
@@ -72,6 +77,84 @@ fn limits_by_structured_reason_then_by_words() {
     }
     assert_eq!(class(503, &with_reason("MODEL_CAPACITY_EXHAUSTED")), FailureClass::Capacity);
     assert_eq!(class(529, "Service temporarily unavailable"), FailureClass::Capacity);
+}
+
+/// Each word of spec §3.4, in the order capacity, rate limit, quota; under a status that names the class by itself, none
+/// of them says anything.
+#[test]
+fn every_word_that_names_a_limit() {
+    let words = [
+        (
+            FailureClass::Capacity,
+            &[
+                "model_capacity_exhausted",
+                "capacity_exhausted",
+                "model is currently overloaded",
+                "service temporarily unavailable",
+            ][..],
+        ),
+        (RATE, &["rate_limit_exceeded", "rate limit", "too many requests", "throttled", "throttling"][..]),
+        (
+            QUOTA,
+            &[
+                "quota_exhausted",
+                "quotaResetDelay",
+                "quotaResetTimeStamp",
+                "resource_exhausted",
+                "daily limit",
+                "quota exceeded",
+            ][..],
+        ),
+        // Words of the class of server errors, and digits, mean nothing beside a 429.
+        (UNKNOWN, &["internal server error", "server error", "503", "502", "504", "400 65500", "401"][..]),
+    ];
+    for (at, (expected, group)) in words.iter().enumerate() {
+        for word in *group {
+            assert_eq!(class(429, &word.to_uppercase()), *expected, "{word}");
+            for (_, later) in &words[at..] {
+                for other in *later {
+                    assert_eq!(class(429, &format!("{other}; {word}")), *expected, "{other}; {word}");
+                }
+            }
+            for (status, plain) in [
+                (400, FailureClass::Client),
+                (401, FailureClass::Unauthorized),
+                (403, FailureClass::Forbidden),
+                (404, FailureClass::NotFound),
+                (500, FailureClass::Server),
+            ] {
+                assert_eq!(class(status, word), plain, "{status} {word}");
+            }
+            let capacity = matches!(expected, FailureClass::Capacity);
+            for status in [503, 529] {
+                let unavailable = if capacity { FailureClass::Capacity } else { FailureClass::Server };
+                assert_eq!(class(status, word), unavailable, "{status} {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_beyond_the_window_is_told_in_the_words_clients_know() {
+    for (text, expected) in [
+        (
+            "The input token count (1200345) exceeds the maximum number of tokens allowed (1048576).",
+            "prompt is too long: 1200345 tokens > 1048576 maximum",
+        ),
+        (
+            "The input token count exceeds the maximum number of tokens allowed 1048576.",
+            "prompt is too long: 1048577 tokens > 1048576 maximum",
+        ),
+        (
+            "prompt is too long: 207163 tokens > 200000 maximum",
+            "prompt is too long: 207163 tokens > 200000 maximum",
+        ),
+        ("max_tokens: 70000 > 65536", "max_tokens: 70000 > 65536"),
+    ] {
+        let body = serde_json::json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": text}});
+        let failure = classify(400, &HeaderMap::new(), body.to_string().as_bytes(), 0);
+        assert_eq!((failure.class, failure.message.as_deref()), (FailureClass::Client, Some(expected)));
+    }
 }
 
 #[test]
@@ -161,6 +244,16 @@ fn stamps_are_relative_to_the_upstreams_own_clock() {
         classify(429, &HeaderMap::new(), body.as_bytes(), 1_795_435_500_000).reset,
         Some(Duration::from_mins(5))
     );
+    // Headers, too, whatever this machine believes the time to be.
+    for (name, value) in
+        [("retry-after", "Mon, 23 Nov 2026 12:10:00 GMT"), ("x-ratelimit-reset", "1795435800")]
+    {
+        let mut headers = headers.clone();
+        headers.insert(name, HeaderValue::from_static(value));
+        for now_ms in [0, 1_795_435_200_000, i64::MAX] {
+            assert_eq!(classify(429, &headers, b"", now_ms).reset, Some(Duration::from_mins(10)), "{name}");
+        }
+    }
 }
 
 proptest! {

@@ -7,14 +7,14 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::HeaderMap;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Client, ClientError, Method, UpstreamCall};
+use super::{Client, ClientError, Method, Pace, UpstreamCall};
 use crate::clock::Clock;
 use crate::cloudcode::{Failure, FailureClass, TransportKind};
 use crate::config::UpstreamConfig;
@@ -181,6 +181,36 @@ async fn silence_before_headers_and_inside_the_body_is_bounded() {
     let mut answer = call(&client(&config), Method::StreamGenerate, "m").await.unwrap();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "first");
     assert_eq!(answer.chunk().await.unwrap_err().class, transport(TransportKind::Timeout));
+
+    let config = UpstreamConfig { idle_timeout: Duration::from_mins(1), ..config };
+    let answer = call(&client(&config), Method::StreamGenerate, "m").await.unwrap();
+    let mut answer = answer.silent_for(Duration::from_millis(50));
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), "first");
+    assert_eq!(answer.chunk().await.unwrap_err().class, transport(TransportKind::Timeout), "the shorter one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_preceded_by_the_pause_of_the_moment() {
+    let config = UpstreamConfig { endpoints: vec!["http://one.test".into()], ..UpstreamConfig::default() };
+    let pace = Pace::default();
+    let said = |_| async { Ok(http::Response::new(reqwest::Body::from("x")).into()) }.boxed();
+    let client = Client::paced(&config, pace.clone(), Clock::manual(0)).unwrap().scripted(Arc::new(said));
+    let took = async || {
+        let begun = Clock::system().instant();
+        call(&client, Method::Generate, "m").await.map(drop).unwrap();
+        Clock::system().instant() - begun
+    };
+    assert_eq!(took().await, Duration::ZERO);
+    for pause in [Duration::from_millis(200), Duration::from_secs(5), Duration::ZERO] {
+        pace.set(pause);
+        let waited = took().await;
+        assert!((pause..pause + Duration::from_millis(5)).contains(&waited), "{waited:?} for {pause:?}");
+    }
+    let throttled = UpstreamConfig { throttled: true, ..config };
+    assert_eq!(
+        (throttled.pause(), UpstreamConfig::default().pause()),
+        (Duration::from_millis(200), Duration::ZERO)
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::super::{Config, ConfigErrors, Flags, LoadInput, Loaded, Origin, SETTINGS, Strategy};
+use super::super::{
+    CallbackMode, ClaudeMode, Config, ConfigErrors, Flags, LoadInput, Loaded, Origin, SETTINGS, Strategy,
+    TraceSampler,
+};
 
 /// 32 bytes.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -55,6 +58,7 @@ fn without_any_source_the_settings_are_the_typed_defaults() {
     let loaded = bench.load().unwrap();
     let mut expected = Config::default();
     expected.store.data_dir = bench.dir.path().join("home/.config/antigravity-proxy/data");
+    expected.claude.directory = Some(bench.dir.path().join("home/.claude"));
     assert_eq!(format!("{:#?}", loaded.config), format!("{expected:#?}"));
     assert!(loaded.origins.values().all(|origin| *origin == Origin::Default));
 }
@@ -140,16 +144,14 @@ fn all_mistakes_are_reported_at_once_and_no_secret_is_shown() {
 }
 
 #[test]
-fn sticky_is_a_usage_error_from_every_source() {
+fn a_strategy_comes_from_every_source() {
     for bench in [
         Bench::new().env("STRATEGY", "Sticky"),
         Bench::new().env("ACCOUNT_STRATEGY", "sticky"),
         Bench::new().file(r#"{"accountSelection": {"strategy": "sticky"}}"#),
         Bench::new().flags(Flags { strategy: Some("sticky".into()), ..Flags::default() }),
     ] {
-        let errors = bench.load().unwrap_err();
-        assert!(errors.is_usage());
-        assert!(errors.to_string().contains("not available yet"), "{errors}");
+        assert_eq!(bench.load().unwrap().config.selection.strategy, Strategy::Sticky);
     }
     assert!(Bench::new().env("STRATEGY", "fair").load().unwrap_err().is_usage());
 }
@@ -239,6 +241,10 @@ fn settings_that_contradict_each_other() {
         let text = Bench::new().file(file).errors();
         assert!(text.contains(part), "{file}: {text}");
     }
+    assert!(Bench::new().file(r#"{"accountSelection":{"quota":{"criticalThreshold":0.1}}}"#).load().is_ok());
+    let slow = r#"{"accountSelection":{"quota":{"refreshIntervalMs":600000}}}"#;
+    let loaded = Bench::new().file(slow).load().unwrap();
+    assert!(loaded.warnings.iter().any(|w| w.contains("refreshIntervalMs")), "{:?}", loaded.warnings);
     let loaded = Bench::new().file(r#"{"capacityBackoffTiersMs": [5000, 1000]}"#).load().unwrap();
     assert!(loaded.warnings.iter().any(|w| w.contains("capacityBackoffTiersMs")), "{:?}", loaded.warnings);
 }
@@ -261,7 +267,13 @@ fn the_references_sample_keys_load() {
     assert_eq!(loaded.config.server.request_body_limit, 10 << 20);
     assert_eq!(loaded.config.models.mapping, BTreeMap::from([("claude-x".into(), "gemini-y".into())]));
     assert!(loaded.config.server.api_keys.is_empty());
-    assert!(loaded.warnings.iter().any(|w| w.starts_with("requestTimeoutMs")), "{:?}", loaded.warnings);
+    for (key, reason) in
+        [("persistTokenCache", "Always on"), ("firstRetryDelayMs", "Replaced by `retryBaseMs`")]
+    {
+        let told = |warning: &String| warning.starts_with(key) && warning.contains(reason);
+        assert!(loaded.warnings.iter().any(told), "{key}: {:?}", loaded.warnings);
+    }
+    assert_eq!(loaded.config.upstream.answer_timeout, Duration::from_mins(5));
     let wrong = Bench::new().file(r#"{"requestDelayMs": 7}"#).errors();
     assert!(wrong.contains("100 to 5000"), "{wrong}");
 }
@@ -272,6 +284,10 @@ fn derived_defaults() {
     let config = bench.load().unwrap().config;
     assert_eq!(config.server.drain_delay, Duration::from_secs(5));
     assert!(config.server.dev_mode);
+    assert_eq!(config.oauth.callback_listener, CallbackMode::Off);
+    let bench = Bench::new().env("KUBERNETES_SERVICE_HOST", "10.0.0.1").env("OAUTH_CALLBACK_LISTENER", "on");
+    assert_eq!(bench.load().unwrap().config.oauth.callback_listener, CallbackMode::On);
+    assert!(Bench::new().env("OAUTH_CALLBACK_LISTENER", "perhaps").errors().contains("auto or on or off"));
 
     let config = Bench::new().env("METRICS_ADDR", "").load().unwrap().config;
     assert_eq!((config.server.metrics_addr, config.server.metrics_addr_explicit), (None, true));
@@ -288,6 +304,37 @@ fn derived_defaults() {
 }
 
 #[test]
+fn a_later_source_has_an_object_as_a_whole() {
+    let bench = Bench::new().file(
+        r#"{"modelMapping": {"a": {"mapping": "b", "hidden": true}, "c": "d"}, "fallbackMap": {"x": "y"}}"#,
+    );
+    let loaded = bench.load().unwrap();
+    let mapping = |loaded: &Loaded| loaded.config.models.mapping.clone().into_iter().collect::<Vec<_>>();
+    assert_eq!(mapping(&loaded), [("a".to_owned(), "b".to_owned()), ("c".to_owned(), "d".to_owned())]);
+    let shared = |text: &str| super::super::SharedValues::from([("modelMapping".into(), text.into())]);
+    let taken = loaded.with_shared(&shared(r#"{"e": {"pinned": true}}"#)).unwrap();
+    assert_eq!(mapping(&taken), []);
+    assert_eq!(taken.config.models.entries.keys().collect::<Vec<_>>(), ["e"]);
+    assert_eq!(taken.config.models.entries["e"].pinned, Some(true));
+    assert_eq!(taken.config.models.fallback["x"], "y", "another setting stays");
+    assert_eq!(mapping(&taken.with_shared(&shared("{}")).unwrap()), []);
+}
+
+#[test]
+fn the_settings_of_claude_code() {
+    let bench =
+        Bench::new().env("CLAUDE_CONFIG_PATH", "/elsewhere/.claude").env("CLAUDE_CLI_MODE", "profile");
+    let claude = bench.load().unwrap().config.claude;
+    assert_eq!(claude.directory, Some("/elsewhere/.claude".into()));
+    assert_eq!(claude.mode(true), ClaudeMode::Profile, "named");
+    let claude = Bench::new().load().unwrap().config.claude;
+    assert_eq!((claude.mode(true), claude.mode(false)), (ClaudeMode::Local, ClaudeMode::Profile));
+    assert!(
+        Bench::new().file(r#"{"claudeCli": {"mode": "here"}}"#).errors().contains("local or profile or off")
+    );
+}
+
+#[test]
 fn no_home_and_no_data_directory_is_an_error() {
     let mut bench = Bench::new();
     bench.input.home = None;
@@ -301,4 +348,90 @@ fn an_open_gateway_is_warned_about() {
     assert!(open(Bench::new()));
     assert!(!open(Bench::new().env("HOST", "127.0.0.1")));
     assert!(!open(Bench::new().env("API_KEY", "k")));
+}
+
+#[test]
+fn tracing_follows_the_standard_variables() {
+    let tracing = |vars: &[(&str, &str)]| {
+        let bench = vars.iter().fold(Bench::new(), |bench, (name, value)| bench.env(name, value));
+        bench.load().unwrap().config.tracing
+    };
+    assert_eq!(tracing(&[("OTEL_SERVICE_NAME", "gateway")]).endpoint, None);
+    let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+    let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces.example/in");
+    assert_eq!(tracing(&[base]).endpoint.as_deref(), Some("http://collector:4318/v1/traces"));
+    assert_eq!(tracing(&[base, whole]).endpoint.as_deref(), Some("https://traces.example/in"));
+    for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+        assert_eq!(tracing(&[base, off]).endpoint, None, "{off:?}");
+    }
+    assert!(tracing(&[base, ("OTEL_SDK_DISABLED", "false")]).endpoint.is_some());
+
+    let shorter = |otlp, bsp| {
+        tracing(&[("OTEL_EXPORTER_OTLP_TIMEOUT", otlp), ("OTEL_BSP_EXPORT_TIMEOUT", bsp)]).timeout
+    };
+    assert_eq!((shorter("700", "900"), shorter("900", "800")), (ms(700), ms(800)));
+
+    for (name, arg, parent_based, ratio) in [
+        ("always_on", "0.1", false, 1.0),
+        ("always_off", "0.1", false, 0.0),
+        ("traceidratio", "0.1", false, 0.1),
+        ("traceidratio", "", false, 1.0),
+        ("parentbased_always_on", "", true, 1.0),
+        ("parentbased_always_off", "", true, 0.0),
+        ("parentbased_traceidratio", "0.25", true, 0.25),
+        ("", "0.25", true, 1.0),
+    ] {
+        let sampler = tracing(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", arg)]).sampler;
+        assert_eq!(sampler, TraceSampler { parent_based, ratio }, "{name} {arg}");
+    }
+
+    let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=from%20there,k8s.pod.name=agp-0");
+    let resource = tracing(&[attributes]);
+    assert_eq!(resource.service_name, "from there");
+    assert_eq!(resource.resource, [("k8s.pod.name".to_owned(), "agp-0".to_owned())]);
+    assert_eq!(tracing(&[attributes, ("OTEL_SERVICE_NAME", "named")]).service_name, "named");
+
+    let headers = tracing(&[
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-all=1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=Bearer%20hunter2"),
+    ]);
+    assert_eq!(headers.headers[0].1.expose_secret(), "Bearer hunter2");
+    assert!(!format!("{headers:?}").contains("hunter2"));
+}
+
+#[test]
+fn tracing_mistakes_name_their_variable_and_show_no_secret() {
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "author ization=hunter2"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "10%"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "pod"),
+        ("OTEL_SDK_DISABLED", "perhaps"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+    ] {
+        let text = Bench::new().env(name, value).errors();
+        assert!(text.contains(&format!("environment variable {name}")), "{name}={value}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let text = Bench::new()
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "100")
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "101")
+        .errors();
+    assert!(text.contains("tracing.batch.size must not exceed tracing.batch.queue"), "{text}");
+    // They are the environment's alone.
+    let text = Bench::new().file(r#"{"tracing": {"endpoint": "http://collector:4318"}}"#).errors();
+    assert!(text.contains("tracing (file "), "{text}");
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }

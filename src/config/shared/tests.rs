@@ -35,6 +35,7 @@ fn sample(setting: &Setting) -> Value {
         Kind::Strategy => json!("round-robin"),
         Kind::LogFilter => json!("trace"),
         Kind::ModelMapping => json!({ "a": { "mapping": "b" } }),
+        Kind::ClaudeProfile => json!({ "ANTHROPIC_MODEL": "m" }),
         Kind::Aliases => json!({ "a*": ["b*", "c"] }),
         Kind::TextMap => json!({ "a": "b" }),
         other => panic!("{}: no shared setting had the kind {other:?} so far", setting.key),
@@ -126,7 +127,7 @@ fn what_does_not_fit_is_refused_as_a_whole() {
         (json!({ "maxRetries": 0 }), "maxRetries (shared store): 0 is not usable; allowed: a whole number"),
         (json!({ "maxRetries": "7" }), "\"7\" is not usable"),
         (json!({ "retryBaseMs": 3000 }), "retryBaseMs must not exceed retryMaxMs"),
-        (json!({ "accountSelection.strategy": "fastest" }), "hybrid or round-robin"),
+        (json!({ "accountSelection.strategy": "fastest" }), "hybrid, round-robin or sticky"),
         (json!({ "upstream.clientVersion": "1\n2" }), "visible ASCII"),
     ] {
         let errors = own.with_shared(&shared(&values)).unwrap_err().to_string();
@@ -155,8 +156,10 @@ fn what_is_unknown_or_local_is_left_alone_with_a_warning() {
 fn secrets_places_and_addresses_are_never_shared() {
     for setting in SETTINGS {
         let names = ["host", "port", "metricsAddr", "dataDir", "pool", "publicDir", "logFormat"];
-        let place =
-            matches!(setting.kind, Kind::Path | Kind::File | Kind::Address | Kind::Url(_) | Kind::UrlList(_));
+        let place = matches!(
+            setting.kind,
+            Kind::Path | Kind::File | Kind::Address | Kind::Url(_) | Kind::BareUrl(_) | Kind::UrlList(_)
+        );
         let redis = setting.key.starts_with("redis");
         if setting.is_secret() || place || redis || names.contains(&setting.key) || !setting.in_file {
             assert_eq!(setting.sharing, Sharing::Local, "{}", setting.key);
@@ -170,7 +173,7 @@ fn secrets_places_and_addresses_are_never_shared() {
 
 #[test]
 fn what_the_store_keeps_reads_back_as_it_was() {
-    for setting in SETTINGS.iter().filter(|setting| setting.sharing != Sharing::Local) {
+    for setting in SETTINGS.iter().filter(|setting| setting.is_shared()) {
         let value = sample(setting);
         let stored = setting.stored(&value).unwrap();
         assert!(setting.script.is_none() || !stored.contains(['"', '\n']), "{}: {stored}", setting.key);

@@ -41,6 +41,7 @@ impl World {
             Arc::clone(&metrics),
             Clock::system(),
             Arc::new(Semaphore::new(room)),
+            tracing::Span::none(),
         );
         Self { host, store, metrics, memory }
     }

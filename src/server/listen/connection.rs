@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
+use http::Version;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,7 +23,7 @@ use tower::Service;
 
 use super::linger::{Lingering, Unread, WatchedBody};
 use crate::server::App;
-use crate::server::auth::Peer;
+use crate::server::auth::{ControlUser, Peer};
 use crate::server::drain::Drain;
 
 /// Bounds of connections.
@@ -29,6 +31,8 @@ use crate::server::drain::Drain;
 pub struct Limits {
     /// Open at once; more wait in the system's queue.
     pub connections: usize,
+    /// Open at once on the metrics port.
+    pub observers: usize,
     /// From the connection to the end of its first request head, whatever arrives in between.
     pub first_request: Duration,
     /// For every later head of HTTP/1, the idle time before it included: longer than the 60 s after which
@@ -42,6 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 8192,
+            observers: 64,
             first_request: Duration::from_secs(30),
             next_request: Duration::from_secs(75),
             head: 64 * 1024,
@@ -69,6 +74,7 @@ where
 #[derive(Clone)]
 pub(super) struct Connections {
     tasks: Tracked,
+    leaving: CancellationToken,
     closing: CancellationToken,
     permits: Arc<Semaphore>,
     protocol: Arc<Builder<Tracked>>,
@@ -93,6 +99,7 @@ impl Connections {
             .keep_alive_timeout(Duration::from_secs(20));
         Self {
             tasks,
+            leaving: CancellationToken::new(),
             closing: CancellationToken::new(),
             permits: Arc::new(Semaphore::new(limits.connections)),
             protocol: Arc::new(protocol),
@@ -106,16 +113,31 @@ impl Connections {
     }
 
     /// Serves one connection in a task of its own; the place is free again when it ends.
-    pub(super) fn spawn<I>(&self, io: I, peer: Peer, app: App, permit: Option<OwnedSemaphorePermit>)
-    where
+    pub(super) fn spawn<I>(
+        &self,
+        io: I,
+        peer: Peer,
+        user: Option<ControlUser>,
+        app: App,
+        permit: Option<OwnedSemaphorePermit>,
+    ) where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (closing, limits, protocol) = (self.closing.clone(), self.limits, Arc::clone(&self.protocol));
+        let (ends, limits) = ((self.leaving.clone(), self.closing.clone()), self.limits);
+        let protocol = Arc::clone(&self.protocol);
         let work = async move {
-            serve(io, peer, app, &protocol, limits, closing).await;
+            serve(io, (peer, user), app, &protocol, limits, ends).await;
             drop(permit);
         };
         self.tasks.tracker.spawn(self.tasks.cut.clone().run_until_cancelled_owned(work));
+    }
+
+    /// From now on each answer of HTTP/1 ends its connection and says so. Whoever keeps connections, as a load balancer
+    /// does, then opens its next one elsewhere, instead of sending a request on a connection that [`Self::close`] is
+    /// about to end: such a request is lost, and nobody may repeat it for the client (RFC 9112 §9.3.1, §9.5). HTTP/2
+    /// needs no such notice, since its GOAWAY names the requests that were not served.
+    pub(super) fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Closes idle connections now and busy ones after their answer; what is left after `grace`, or when
@@ -136,11 +158,11 @@ impl Connections {
 
 async fn serve<I>(
     io: I,
-    peer: Peer,
+    (peer, user): (Peer, Option<ControlUser>),
     app: App,
     protocol: &Builder<Tracked>,
     limits: Limits,
-    closing: CancellationToken,
+    (leaving, closing): (CancellationToken, CancellationToken),
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -150,8 +172,18 @@ async fn serve<I>(
         requested.cancel();
         let mut request: Request = request.map(|body| Body::new(WatchedBody::new(body, unread.clone())));
         request.extensions_mut().insert(peer);
+        if let Some(user) = user {
+            request.extensions_mut().insert(user);
+        }
+        let (leaving, kept) = (leaving.clone(), request.version() <= Version::HTTP_11);
         let answer = app.clone().call(request);
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        async move {
+            let mut answer = answer.await.unwrap_or_else(|never| match never {});
+            if kept && leaving.is_cancelled() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection =
         pin!(protocol.serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service));

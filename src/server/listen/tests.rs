@@ -1,5 +1,7 @@
 //! Real connections on free ports.
 
+mod operations;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,22 +9,33 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use serde_json::Value;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::{Limits, Listeners, Shutdown};
+use crate::account::capacity::CapacityHistory;
+use crate::account::directory::Refusals;
 use crate::config::ServerConfig;
 use crate::server::error::ApiError;
-use crate::server::gateway::{
-    AccountView, ExportedAccount, Gateway, ImportReport, Incoming, MessagesReply, ModelEntry, ReplicaView,
-    SettingsChange, SettingsChanged, SettingsView, Status,
+use crate::server::gateway::configuration::{
+    ConfigBrief, ConfigView, Configuration, Configured, ModelChange, ModelConfigured, StrategyHealth,
 };
+use crate::server::gateway::{
+    AccountView, ExportedAccount, Gateway, HealthReport, ImportReport, Incoming, MessagesReply, ModelEntry,
+    ReplicaView, RotationView, SelectionQuestion, SelectionView, SettingsChange, SettingsChanged,
+    SettingsView, SignInBegun, SignInCompleted, SignInView, Status,
+};
+use crate::server::migration::{AccountChange, Migration, MigrationReport, Trial};
 use crate::server::pipe::PipeWriter;
 use crate::server::state::AppState;
 use crate::server::tests::{Fake, state};
+use crate::store::feed::hub::Hub;
+use crate::store::follow::PoolEvents;
+use crate::usage::{History, Question, UsageReport};
 
 const STREAM: &str = "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                       content-length: 2\r\n\r\n{}";
@@ -43,6 +56,34 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
         self.0.dropped.notify_one();
+    }
+}
+
+crate::server::tests::config::without_presets!(Streaming);
+
+impl Configuration for Streaming {
+    fn config_brief(&self) -> ConfigBrief {
+        ConfigBrief { max_accounts: 0, dev_mode: false }
+    }
+
+    fn config_view(&self) -> BoxFuture<'_, ConfigView> {
+        async { ConfigView::default() }.boxed()
+    }
+
+    fn configure(&self, _: Map<String, Value>) -> BoxFuture<'_, Result<Configured, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn configure_model<'a>(
+        &'a self,
+        _: &'a str,
+        _: ModelChange,
+    ) -> BoxFuture<'a, Result<ModelConfigured, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn strategy_health(&self) -> BoxFuture<'_, Result<StrategyHealth, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
     }
 }
 
@@ -67,32 +108,88 @@ impl Gateway for Streaming {
         async { Ok(1) }.boxed()
     }
 
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelEntry>, ApiError>> {
+    fn models<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, Result<Vec<ModelEntry>, ApiError>> {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    fn aliases(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, ApiError>> {
+    fn aliases<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, Result<Vec<(String, String)>, ApiError>> {
         async { Ok(vec![("opus".to_owned(), "claude-a".to_owned())]) }.boxed()
     }
 
-    fn health(&self, _refresh: bool) -> BoxFuture<'_, Result<Value, ApiError>> {
-        async { Ok(Value::Null) }.boxed()
+    fn health(&self, _refresh: bool) -> BoxFuture<'_, Result<HealthReport, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
     }
 
     fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountView>, ApiError>> {
         async { Ok(Vec::new()) }.boxed()
     }
 
+    fn explain(&self, _question: SelectionQuestion) -> BoxFuture<'_, Result<SelectionView, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
     fn import_accounts(&self, _document: Bytes) -> BoxFuture<'_, Result<ImportReport, ApiError>> {
         async { Ok(ImportReport::default()) }.boxed()
+    }
+
+    fn import_accounts_once(
+        &self,
+        _document: Bytes,
+        _refusals: Refusals,
+    ) -> BoxFuture<'_, Result<Option<ImportReport>, ApiError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn account_document(&self) -> BoxFuture<'_, Result<Value, ApiError>> {
+        async { Ok(Value::Null) }.boxed()
+    }
+
+    fn change_account<'a>(
+        &'a self,
+        _email: &'a str,
+        _change: AccountChange,
+    ) -> BoxFuture<'a, Result<bool, ApiError>> {
+        async { Ok(false) }.boxed()
+    }
+
+    fn verify_account<'a>(&'a self, _email: &'a str) -> BoxFuture<'a, Result<Option<Trial>, ApiError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn migrate(&self, _migration: Migration) -> BoxFuture<'_, Result<MigrationReport, ApiError>> {
+        async { Ok(MigrationReport::default()) }.boxed()
     }
 
     fn remove_account<'a>(&'a self, _email: &'a str) -> BoxFuture<'a, Result<bool, ApiError>> {
         async { Ok(false) }.boxed()
     }
 
+    fn begin_signin(&self, _expected: Option<String>) -> BoxFuture<'_, Result<SignInBegun, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn complete_signin<'a>(
+        &'a self,
+        _state: &'a str,
+        _input: &'a SecretString,
+    ) -> BoxFuture<'a, Result<SignInCompleted, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn signin_returned<'a>(&'a self, _query: &'a str) -> BoxFuture<'a, Result<SignInCompleted, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn signin_status<'a>(&'a self, _state: &'a str) -> BoxFuture<'a, Result<SignInView, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
     fn export_accounts(&self) -> BoxFuture<'_, Result<Vec<ExportedAccount>, ApiError>> {
         async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn rotate_keys(&self, _new_key: bool) -> BoxFuture<'_, Result<RotationView, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
     }
 
     fn export_store(&self, _out: PipeWriter) -> BoxFuture<'_, Result<(), ApiError>> {
@@ -103,12 +200,36 @@ impl Gateway for Streaming {
         async { Err(ApiError::internal()) }.boxed()
     }
 
+    fn usage(&self, _: Question) -> BoxFuture<'_, Result<UsageReport, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn usage_history(&self) -> BoxFuture<'_, Result<History, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn capacity_history(&self, _: u32) -> BoxFuture<'_, Result<CapacityHistory, ApiError>> {
+        async { Err(ApiError::internal()) }.boxed()
+    }
+
     fn settings(&self) -> BoxFuture<'_, Result<SettingsView, ApiError>> {
         async { Err(ApiError::internal()) }.boxed()
     }
 
     fn change_settings(&self, _change: SettingsChange) -> BoxFuture<'_, Result<SettingsChanged, ApiError>> {
         async { Err(ApiError::internal()) }.boxed()
+    }
+
+    fn feed(&self) -> Hub {
+        Fake::default().feed()
+    }
+
+    fn pool_events(&self) -> PoolEvents {
+        Fake::default().pool_events()
+    }
+
+    fn address<'a>(&'a self, _account: &'a str) -> BoxFuture<'a, Option<Arc<str>>> {
+        async { None }.boxed()
     }
 
     fn status(&self) -> BoxFuture<'_, Result<Status, ApiError>> {
@@ -204,6 +325,38 @@ async fn a_shutdown_goes_in_order() {
     assert!(read_until(&mut busy, "0\r\n\r\n").await.contains("event: last"), "the stream finishes");
     server.stopped().await;
     assert!(TcpStream::connect(server.metrics).await.is_err());
+}
+
+/// Who keeps connections, as load balancers do, is told before they end.
+#[tokio::test]
+async fn a_leaving_server_keeps_no_connection_that_is_used() {
+    let livez = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let server = run(Fake::default(), Limits::default(), PATIENCE * 10, PATIENCE).await;
+    let mut kept = [
+        TcpStream::connect(server.address).await.unwrap(),
+        TcpStream::connect(server.address).await.unwrap(),
+        TcpStream::connect(server.metrics).await.unwrap(),
+    ];
+    for client in &mut kept {
+        client.write_all(livez.as_bytes()).await.unwrap();
+        let answer = read_until(client, "{\"status\":\"ok\"}").await;
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    let [mut used, mut idle, mut observer] = kept;
+
+    server.state.drain.begin();
+    used.write_all(livez.as_bytes()).await.unwrap();
+    let mut rest = String::new();
+    let ended = tokio::time::timeout(PATIENCE, used.read_to_string(&mut rest)).await;
+    assert!(ended.is_ok(), "the connection is not kept");
+    assert!(rest.starts_with("HTTP/1.1 200") && rest.contains("connection: close"), "{rest}");
+    // Nobody was told of this one, so a request may be on its way there.
+    let quiet = tokio::time::timeout(Duration::from_millis(200), idle.read_u8()).await;
+    assert!(quiet.is_err(), "an idle connection is kept as long as new ones are taken: {quiet:?}");
+    observer.write_all(livez.as_bytes()).await.unwrap();
+    assert!(!read_until(&mut observer, "{\"status\":\"ok\"}").await.contains("connection: close"));
+    server.state.drain.cut();
+    server.stopped().await;
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ async fn settings_over_the_console_api() {
     assert_eq!(list.header("cache-control"), "no-store");
     let list = list.json();
     assert_eq!((&list["status"], &list["generation"]), (&json!("ok"), &json!(3)));
-    assert_eq!(list["settings"].as_array().unwrap().len(), 2);
+    assert_eq!(list["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(list["settings"], json!({ "a": 1, "b": 1 }));
     assert!(list.get("rejected").is_none());
     let change = async |body: &str| {
         let answer = call(&open, "PATCH /api/settings", &[LOCAL, JSON], body.to_owned()).await;
@@ -20,10 +21,14 @@ async fn settings_over_the_console_api() {
     };
     let (status, done) = change(r#"{"generation": 3, "settings": {"a": 1}}"#).await;
     assert_eq!((status, &done["status"], &done["generation"]), (200, &json!("ok"), &json!(3)));
-    assert_eq!(done["settings"].as_array().unwrap().len(), 1, "only what was changed");
+    assert_eq!(
+        (done["rows"].as_array().unwrap().len(), &done["settings"]),
+        (1, &json!({ "a": 1 })),
+        "what was changed"
+    );
     let (status, conflict) = change(r#"{"generation": 2, "settings": {"a": null}}"#).await;
     assert_eq!((status, &conflict["status"], &conflict["generation"]), (409, &json!("error"), &json!(3)));
-    assert_eq!(conflict["settings"].as_array().unwrap().len(), 2, "the current ones");
+    assert_eq!(conflict["rows"].as_array().unwrap().len(), 2, "the current ones");
     let (status, invalid) = change(r#"{"settings": {"b": 1}}"#).await;
     assert_eq!((status, &invalid["error"]), (400, &json!("Nothing was changed. b: is not a")));
     assert_eq!(invalid["problems"], json!([{ "key": "b", "reason": "is not a" }]));

@@ -58,7 +58,7 @@ async fn sign_in_checks_pkce_and_codes_are_single_use() {
     let _ = http();
     let browser = browser.build().unwrap();
     let challenge = challenge("verifier");
-    let code = async || {
+    let code = async |access: &str| {
         let query = [
             ("client_id", "c"),
             ("redirect_uri", "http://localhost:1/oauth-callback"),
@@ -68,6 +68,7 @@ async fn sign_in_checks_pkce_and_codes_are_single_use() {
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
             ("login_hint", EMAIL),
+            ("access_type", access),
         ];
         let response =
             browser.get(format!("{}/auth", simulator.base_url())).query(&query).send().await.unwrap();
@@ -89,9 +90,12 @@ async fn sign_in_checks_pkce_and_codes_are_single_use() {
         form(&simulator, &fields).await
     };
     let to = "http://localhost:1/oauth-callback";
-    assert_eq!(exchange(&code().await, "wrong", to).await.1["error"], "invalid_grant");
-    assert_eq!(exchange(&code().await, "verifier", "http://x").await.1["error"], "redirect_uri_mismatch");
-    let code = code().await;
+    assert_eq!(exchange(&code("offline").await, "wrong", to).await.1["error"], "invalid_grant");
+    let elsewhere = exchange(&code("offline").await, "verifier", "http://x").await.1;
+    assert_eq!(elsewhere["error"], "redirect_uri_mismatch");
+    let (status, online) = exchange(&code("").await, "verifier", to).await;
+    assert_eq!((status, online.get("refresh_token")), (200, None), "nobody asked for one");
+    let code = code("offline").await;
     let (status, body) = exchange(&code, "verifier", to).await;
     assert_eq!((status, body["refresh_token"].as_str()), (200, Some("1//sim-refresh-1")));
     assert_eq!(exchange(&code, "verifier", to).await.1["error"], "invalid_grant");

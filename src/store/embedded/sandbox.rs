@@ -1,7 +1,8 @@
 //! The Lua side: compiled scripts, what they may call, and how values cross over.
 //!
 //! Scripts see `KEYS`, `ARGV`, `redis.call`, `redis.pcall`, `redis.error_reply`,
-//! `redis.status_reply`, the libraries `table`, `string`, `math` (without `random`), and base
+//! `redis.status_reply`, the libraries `table`, `string`, `math` (without `random`), of `struct` what [`packing`](super::packing)
+//! offers, and base
 //! functions that reach neither files nor other scripts. Every global is read-only, reading one
 //! that does not exist is an error, and a script that runs too long is stopped.
 
@@ -17,6 +18,7 @@ use mlua::{Function, HookTriggers, IntoLua, Lua, LuaOptions, MultiValue, StdLib,
 use super::commands::execute;
 use super::keyspace::{Args, Keyspace};
 use super::number::{push_double, push_int};
+use super::packing;
 use crate::store::host::{Call, Reply, ScriptError, StoreError};
 use crate::store::script::Script;
 
@@ -27,7 +29,7 @@ const MAX_DEPTH: usize = 16;
 
 /// Builds the environment: `command` is [`Sandbox`]'s entry, which returns `{err = …}` instead of raising.
 const PRELUDE: &str = r"
-local command = ...
+local command, pack, unpacked = ...
 local function frozen(members, what)
     local function refuse(_, name)
         error('script attempted to write ' .. what .. tostring(name), 2)
@@ -65,6 +67,7 @@ return frozen({
     table = frozen(members(table, {}), 'table.'),
     math = frozen(members(math, { random = true, randomseed = true }), 'math.'),
     redis = frozen(redis, 'redis.'),
+    struct = frozen({ pack = pack, unpack = unpacked }, 'struct.'),
 }, 'global ')
 ";
 
@@ -124,7 +127,11 @@ impl Sandbox {
             };
             Ok(reply)
         })?;
-        let environment: Table = lua.load(PRELUDE).set_name("=prelude").call(command)?;
+        let environment: Table = lua.load(PRELUDE).set_name("=prelude").call((
+            command,
+            packing::pack(&lua)?,
+            packing::unpack(&lua)?,
+        ))?;
         let pcall = lua.globals().get("pcall")?;
         let ticks_left = Arc::new(AtomicU32::new(max_ticks));
         let sandbox = Self { lua, pcall, environment, compiled: HashMap::new(), desk, ticks_left, max_ticks };

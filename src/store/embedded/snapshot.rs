@@ -75,6 +75,12 @@ pub(super) fn export(keyspace: &Keyspace, now: i64) -> Vec<u8> {
     out
 }
 
+/// The names of keys that begin with `prefix`; keys that are no text are none of a pool's.
+pub(super) fn names(keyspace: &Keyspace, prefix: &str, now: i64) -> Vec<String> {
+    let names = keyspace.live(now).into_iter().filter(|(key, _)| key.starts_with(prefix.as_bytes()));
+    names.filter_map(|(key, _)| std::str::from_utf8(key).ok().map(str::to_owned)).collect()
+}
+
 /// One line per key, by name: `"key" expires=<ms or -> <type> <content>`, bytes escaped as in a Rust string.
 pub(super) fn dump(keyspace: &Keyspace, now: i64) -> String {
     let mut out = String::new();

@@ -1,5 +1,6 @@
 //! A feed in this process: what one gateway without Redis keeps, until it ends.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,8 +9,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::{Cursor, Dropped, ENTRY_MAX, Entry, Feed, FeedError, Page, Topic, page_size};
+use super::{Cursor, Dropped, ENTRY_MAX, Entry, Feed, FeedError, KEPT_FOR, Page, Topic, page_size};
 use crate::clock::Clock;
 
 /// How much of each topic is kept; the oldest goes first.
@@ -19,12 +21,14 @@ pub struct RingSize {
     pub entries: usize,
     /// Bytes of their texts.
     pub bytes: usize,
+    /// How long an entry is kept, as long as others follow it.
+    pub age: Duration,
 }
 
 impl Default for RingSize {
-    /// 10,000 entries or 8 MiB.
+    /// 10,000 entries or 8 MiB, for a week.
     fn default() -> Self {
-        Self { entries: 10_000, bytes: 8 << 20 }
+        Self { entries: 10_000, bytes: 8 << 20, age: KEPT_FOR }
     }
 }
 
@@ -33,6 +37,7 @@ pub struct Ring {
     /// When it was made, so that a cursor of an earlier process is not mistaken for one of this.
     life: u64,
     size: RingSize,
+    clock: Clock,
     events: Kept,
     logs: Kept,
     dropped: Dropped,
@@ -46,7 +51,8 @@ struct Kept {
 
 #[derive(Default)]
 struct Entries {
-    texts: VecDeque<Bytes>,
+    /// Each with the time it was appended.
+    texts: VecDeque<(Instant, Bytes)>,
     bytes: usize,
     /// How many there have been; the newest has this number.
     ever: u64,
@@ -60,6 +66,7 @@ impl Ring {
         Self {
             life: u64::try_from(clock.epoch_ms()).unwrap_or_default(),
             size,
+            clock: clock.clone(),
             events: kept(),
             logs: kept(),
             dropped,
@@ -82,7 +89,7 @@ impl Ring {
         let skipped = usize::try_from(first - entries.first()).unwrap_or(usize::MAX);
         let found: Vec<_> = (first..)
             .zip(entries.texts.iter().skip(skipped).take(limit))
-            .map(|(number, text)| Entry { cursor: self.cursor(number), text: text.clone() })
+            .map(|(number, (_, text))| Entry { cursor: self.cursor(number), text: text.clone() })
             .collect();
         let next = found.last().map_or(self.cursor(first - 1), |entry| entry.cursor);
         Page { entries: found, next }
@@ -111,13 +118,17 @@ impl Entries {
         self.ever + 1 - self.texts.len() as u64
     }
 
-    fn push(&mut self, text: Bytes, size: RingSize) {
+    fn push(&mut self, text: Bytes, now: Instant, size: RingSize) {
         self.bytes += text.len();
-        self.texts.push_back(text);
+        self.texts.push_back((now, text));
         self.ever += 1;
-        while self.texts.len() > size.entries || self.bytes > size.bytes {
-            let Some(oldest) = self.texts.pop_front() else { break };
+        while let Some((since, oldest)) = self.texts.front() {
+            let old = now.saturating_duration_since(*since) > size.age;
+            if !old && self.texts.len() <= size.entries && self.bytes <= size.bytes {
+                break;
+            }
             self.bytes -= oldest.len();
+            self.texts.pop_front();
         }
     }
 }
@@ -130,11 +141,15 @@ impl Feed for Ring {
         let kept = self.kept(topic);
         let newest = {
             let mut entries = kept.lock();
-            entries.push(text, self.size);
+            entries.push(text, self.clock.instant(), self.size);
             entries.ever
         };
         // Two writers may come here in the other order.
         kept.newest.send_if_modified(|known| std::mem::replace(known, newest.max(*known)) < newest);
+    }
+
+    fn waiting(&self, _topic: Topic) -> usize {
+        0
     }
 
     fn recent(&self, topic: Topic, limit: usize) -> BoxFuture<'_, Result<Page, FeedError>> {
@@ -143,6 +158,40 @@ impl Feed for Ring {
             let limit = page_size(limit);
             let first = (entries.ever + 1).saturating_sub(limit as u64).max(entries.first());
             Ok(self.page(&entries, first, limit))
+        }
+        .boxed()
+    }
+
+    fn beyond(&self, topic: Topic, cursor: Cursor, limit: usize) -> BoxFuture<'_, Result<Page, FeedError>> {
+        async move {
+            let entries = self.kept(topic).lock();
+            let first = match cursor.ms.cmp(&self.life) {
+                Ordering::Less => 0,
+                Ordering::Equal => cursor.number.saturating_add(1),
+                Ordering::Greater => u64::MAX,
+            };
+            let first = first.clamp(entries.first(), entries.ever + 1);
+            Ok(self.page(&entries, first, page_size(limit)))
+        }
+        .boxed()
+    }
+
+    fn before(
+        &self,
+        topic: Topic,
+        cursor: Cursor,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, FeedError>> {
+        async move {
+            let entries = self.kept(topic).lock();
+            // An earlier process's entries are older than all there is.
+            if cursor.ms < self.life {
+                return Ok(Vec::new());
+            }
+            let end = if cursor.ms > self.life { u64::MAX } else { cursor.number }.min(entries.ever + 1);
+            let first = end.saturating_sub(page_size(limit) as u64).max(entries.first());
+            let count = usize::try_from(end.saturating_sub(first)).unwrap_or(0);
+            Ok(if count == 0 { Vec::new() } else { self.page(&entries, first, count).entries })
         }
         .boxed()
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::store::Store;
+use crate::store::audit::{FieldChange, Row};
 use crate::store::feed::notice::Notice;
 use crate::store::host::{Arg, Call, StoreError};
-use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, Source, Version};
+use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, Source, Stamp, Version};
 use crate::store::registry::{
     CLEAR_INVALID, FIND_ACCOUNT, GET_CREDENTIAL, INVALIDATE_ACCOUNT, PUT_ACCOUNT, REMOVE_ACCOUNT, SET_ACCOUNT,
 };
@@ -56,6 +57,28 @@ pub struct PutAccount<'a> {
     pub model_thresholds: Change<BTreeMap<String, f64>>,
 }
 
+impl<'a> PutAccount<'a> {
+    /// An account of which nothing else is known; of one that exists, everything else is kept.
+    #[must_use]
+    pub fn new(id: &'a AccountId, email: &'a str, source: Source, sealed: &'a str, session: &'a str) -> Self {
+        Self {
+            id,
+            email,
+            source,
+            sealed,
+            project: None,
+            managed_project: None,
+            session,
+            added_at_ms: None,
+            subscription: None,
+            database: None,
+            enabled: None,
+            threshold: Change::Keep,
+            model_thresholds: Change::Keep,
+        }
+    }
+}
+
 impl fmt::Debug for PutAccount<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PutAccount")
@@ -84,7 +107,7 @@ pub enum PutOutcome {
         /// Its place in the order of accounts.
         number: u64,
     },
-    /// The known account has a new credential and is valid again.
+    /// The known account has a new credential and is valid again; what was damaged of it begins anew.
     Renewed {
         /// The credential's version.
         credential: CredentialVersion,
@@ -122,6 +145,16 @@ pub struct SetAccount {
     pub tier_project: Change<String>,
 }
 
+impl SetAccount {
+    /// Whether somebody asked for it; what was only seen of an account is no news.
+    fn is_asked_for(&self) -> bool {
+        let kept = matches!(self.threshold, Change::Keep)
+            && matches!(self.model_thresholds, Change::Keep)
+            && matches!(self.project, Change::Keep);
+        self.enabled.is_some() || !kept
+    }
+}
+
 /// What became of a [`SetAccount`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetOutcome {
@@ -139,6 +172,17 @@ pub enum InvalidateOutcome {
     /// The account is invalid now.
     Done,
     /// It has a newer credential, or was invalid already.
+    Stale,
+    /// There is no such account.
+    Gone,
+}
+
+/// What became of an account that was found to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClearOutcome {
+    /// The account is valid again.
+    Done,
+    /// It has a newer credential, is invalid for a newer cause, or is valid.
     Stale,
     /// There is no such account.
     Gone,
@@ -163,19 +207,15 @@ impl Store {
     }
 
     /// The account of an e-mail address.
-    pub async fn find_account(
-        &self,
-        email: &str,
-    ) -> Result<Option<(AccountId, CredentialVersion)>, StoreError> {
+    pub async fn find_account(&self, email: &str) -> Result<Option<AccountId>, StoreError> {
         let call = Call::new(&FIND_ACCOUNT)
             .key(self.keys.named("meta"))
             .key(self.keys.named("email"))
-            .key(self.keys.named("hot"))
             .arg(plain(&FIND_ACCOUNT, "email", email)?.to_lowercase());
         let mut fields = self.run(self.timed(call)).await?;
         let (code, _) = fields.head()?;
         let found = match code.as_str() {
-            "OK" => Some((fields.account()?, CredentialVersion(fields.number("a credential version")?))),
+            "OK" => Some(fields.account()?),
             "NONE" => None,
             other => return Err(fields.unknown(other)),
         };
@@ -188,12 +228,14 @@ impl Store {
         let script = &PUT_ACCOUNT;
         let text = |field, text: Option<&str>| plain(script, field, text.unwrap_or_default()).map(Arg::from);
         let subscription = put.subscription.as_ref();
+        let row = Row::new(None, || vec![FieldChange::to("account", "stored")]);
         let mut call = Call::new(script);
         for key in ["meta", "cfg", "roster", "email", "acct", "cred", "hot", "inv", "th"] {
             call = call.key(self.keys.named(key));
         }
         call = call
             .key(self.keys.token_failure(put.id))
+            .key(self.keys.named("audit"))
             .arg(put.id.as_str())
             .arg(plain(script, "email", put.email)?.to_lowercase())
             .arg(put.source.as_str())
@@ -209,14 +251,15 @@ impl Store {
             .arg(put.enabled)
             .arg(fraction(&put.threshold))
             .arg(thresholds(script, &put.model_thresholds)?);
-        let call = self.configured(call).arg(self.keys.channel());
+        let call = self.configured(call).arg(self.keys.channel()).arg(&*row.text);
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let outcome = match code.as_str() {
             "ADDED" | "RENEWED" => {
                 fields.account()?;
                 let credential = CredentialVersion(fields.number("a credential version")?);
                 let number = fields.number("a number")?;
+                row.kept();
                 if code == "ADDED" {
                     PutOutcome::Added { number }
                 } else {
@@ -229,6 +272,15 @@ impl Store {
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
+        match outcome {
+            PutOutcome::Added { .. } => {
+                self.note(stamp, Notice::Account { id: put.id, kind: "account.added" });
+            }
+            PutOutcome::Renewed { .. } => {
+                self.note(stamp, Notice::Account { id: put.id, kind: "account.renewed" });
+            }
+            PutOutcome::Reseal(_) | PutOutcome::Full { .. } | PutOutcome::Taken => {}
+        }
         Ok(outcome)
     }
 
@@ -238,20 +290,31 @@ impl Store {
         for key in ["meta", "roster", "email", "acct", "cred", "hot", "inv", "tok", "quota", "th"] {
             call = call.key(self.keys.named(key));
         }
-        call = call.key(self.keys.token_lock(account)).key(self.keys.token_failure(account));
+        call = call
+            .key(self.keys.token_lock(account))
+            .key(self.keys.token_failure(account))
+            .key(self.keys.named("audit"));
         call = models.iter().fold(call, |call, model| call.key(self.keys.model(model)));
-        let call = call.arg(account.as_str()).arg(self.keys.channel());
-        self.done(call).await
+        let row = Row::new(None, || vec![FieldChange { field: "account".into(), ..FieldChange::default() }]);
+        let call = call.arg(account.as_str()).arg(self.keys.channel()).arg(&*row.text);
+        let removed = self.done(call).await?;
+        if let Some(stamp) = removed {
+            row.kept();
+            self.note(stamp, Notice::Account { id: account, kind: "account.removed" });
+        }
+        Ok(removed.is_some())
     }
 
-    /// Changes an account that exists; acknowledged when it is on disk.
+    /// Changes an account that exists and can be read; acknowledged when it is on disk.
     pub async fn set_account(&self, account: &AccountId, set: &SetAccount) -> Result<SetOutcome, StoreError> {
         let script = &SET_ACCOUNT;
+        let row = Row::new(None, || told(set));
         let call = Call::new(script)
             .key(self.keys.named("meta"))
             .key(self.keys.named("acct"))
             .key(self.keys.named("hot"))
             .key(self.keys.named("th"))
+            .key(self.keys.named("audit"))
             .arg(account.as_str())
             .arg(set.expected.map(|version| version.0))
             .arg(set.enabled)
@@ -261,16 +324,24 @@ impl Store {
             .arg(changed(script, "managed project", &set.managed_project)?)
             .arg(plain(script, "tier", set.tier.as_deref().unwrap_or_default())?)
             .arg(changed(script, "tier project", &set.tier_project)?)
-            .arg(self.keys.channel());
+            .arg(self.keys.channel())
+            .arg(&*row.text);
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let outcome = match code.as_str() {
-            "OK" => SetOutcome::Done(Version(fields.number("a version")?)),
+            "OK" | "SAME" => {
+                row.kept();
+                SetOutcome::Done(Version(fields.number("a version")?))
+            }
             "CHANGED" => SetOutcome::Changed(Version(fields.number("a version")?)),
             "NONE" => SetOutcome::Gone,
+            "DAMAGED" => return Err(StoreError::Damaged { account: account.clone() }),
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
+        if code == "OK" && set.is_asked_for() {
+            self.note(stamp, Notice::Account { id: account, kind: "account.changed" });
+        }
         Ok(outcome)
     }
 
@@ -306,30 +377,72 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Makes an account valid again and its health new; `false` when there is no such account.
-    pub async fn clear_invalid(&self, account: &AccountId) -> Result<bool, StoreError> {
+    /// Makes an account valid again and its health new, if `credential`, which works, is still the one it has, and it has
+    /// been invalid since `since_ms` (ms since the epoch, as [`Invalidity`](super::listing::Invalidity) told).
+    pub async fn clear_invalid(
+        &self,
+        account: &AccountId,
+        credential: CredentialVersion,
+        since_ms: i64,
+    ) -> Result<ClearOutcome, StoreError> {
         let call = Call::new(&CLEAR_INVALID)
             .key(self.keys.named("meta"))
             .key(self.keys.named("hot"))
             .key(self.keys.named("inv"))
             .key(self.keys.token_failure(account))
             .arg(account.as_str())
+            .arg(credential.0)
+            .arg(since_ms)
             .arg(self.keys.channel());
-        self.done(call).await
+        let mut fields = self.run(self.timed(call)).await?;
+        let (code, stamp) = fields.head()?;
+        let outcome = match code.as_str() {
+            "OK" => ClearOutcome::Done,
+            "STALE" => ClearOutcome::Stale,
+            "NONE" => ClearOutcome::Gone,
+            other => return Err(fields.unknown(other)),
+        };
+        fields.end()?;
+        if outcome == ClearOutcome::Done {
+            self.note(stamp, Notice::Account { id: account, kind: "account.valid" });
+        }
+        Ok(outcome)
     }
 
-    /// Runs a script that answers `OK` or `NONE`.
-    async fn done(&self, call: Call) -> Result<bool, StoreError> {
+    /// Runs a script that answers `OK` or `NONE`: when it was done, if it was.
+    async fn done(&self, call: Call) -> Result<Option<Stamp>, StoreError> {
         let mut fields = self.run(self.timed(call)).await?;
-        let (code, _) = fields.head()?;
+        let (code, stamp) = fields.head()?;
         let done = match code.as_str() {
-            "OK" => true,
-            "NONE" => false,
+            "OK" => Some(stamp),
+            "NONE" => None,
             other => return Err(fields.unknown(other)),
         };
         fields.end()?;
         Ok(done)
     }
+}
+
+/// What of a change an operator makes, for the audit trail.
+fn told(set: &SetAccount) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    if let Some(enabled) = set.enabled {
+        changes.push(FieldChange::to("enabled", enabled));
+    }
+    match &set.threshold {
+        Change::Keep => {}
+        Change::Clear => changes.push(FieldChange::to("quotaThreshold", ())),
+        Change::Set(threshold) => changes.push(FieldChange::to("quotaThreshold", *threshold)),
+    }
+    match &set.model_thresholds {
+        Change::Keep => {}
+        Change::Clear => changes.push(FieldChange::to("modelQuotaThresholds", ())),
+        Change::Set(thresholds) => {
+            let rows: Vec<_> = thresholds.iter().map(|(model, value)| format!("{model}={value}")).collect();
+            changes.push(FieldChange::to("modelQuotaThresholds", rows.join(" ")));
+        }
+    }
+    changes
 }
 
 fn fraction(change: &Change<f64>) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::signatures::SIGNATURES_MAX;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, Generation, InvalidReason, LeaseId, Source, Stamp};
-use crate::store::keys::SigKey;
+use crate::store::keys::{ConversationKey, SigKey};
 use crate::store::registry::{ADMIT, HEARTBEAT};
 use crate::store::reply::{Fields, plain};
 use crate::store::{Store, single};
@@ -30,6 +30,8 @@ pub struct Admit<'a> {
     pub known: &'a [(AccountId, Generation)],
     /// Waits beyond this let one caller at a time probe the account that is free soonest; `None` never.
     pub probe_after: Option<Duration>,
+    /// The conversation, which may have an account that it should stay with.
+    pub conversation: Option<&'a ConversationKey>,
 }
 
 /// The answer to [`Admit`].
@@ -52,6 +54,8 @@ pub enum Decision {
         wait: Duration,
         /// What keeps that one.
         reason: WaitReason,
+        /// Whether it is waited for because the conversation has it: others may be served sooner.
+        own: bool,
     },
     /// The pool has no account.
     Empty,
@@ -59,6 +63,8 @@ pub enum Decision {
     NoEnabled,
     /// Every enabled account needs its owner, for these reasons.
     AllInvalid(Vec<InvalidReason>),
+    /// None is enabled but those whose records in the store cannot be read.
+    Damaged,
 }
 
 /// What keeps an account from being used for a model.
@@ -74,8 +80,12 @@ pub enum WaitReason {
     Forbidden,
     /// The account does not know the model.
     Unsupported,
-    /// Its token was refused.
+    /// Its token was refused, or it has none and the next cannot be fetched yet.
     Cooling,
+    /// It serves as many requests as it may; when one of them ends is not known.
+    Busy,
+    /// Its limit ended a moment ago, and as many as may already try it.
+    Recovering,
 }
 
 impl WaitReason {
@@ -87,6 +97,8 @@ impl WaitReason {
             "forbidden" => Self::Forbidden,
             "unsupported" => Self::Unsupported,
             "cooling" => Self::Cooling,
+            "busy" => Self::Busy,
+            "recovering" => Self::Recovering,
             _ => return None,
         })
     }
@@ -111,6 +123,8 @@ pub struct Grant {
     pub in_flight: u32,
     /// Whether the request tried this account before.
     pub tried: bool,
+    /// How many accounts the pool has, usable or not.
+    pub accounts: u32,
     /// How its token is obtained.
     pub source: Source,
     /// Its access token.
@@ -145,7 +159,7 @@ impl Tier {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         [Self::Normal, Self::Quota, Self::Emergency, Self::LastResort, Self::Probe]
             .into_iter()
             .find(|tier| tier.as_str() == name)
@@ -208,7 +222,7 @@ pub struct Heartbeat {
 impl Store {
     /// Chooses an account for one attempt and leases it.
     pub async fn admit(&self, admit: &Admit<'_>) -> Result<Admission, StoreError> {
-        admission(self.run(self.admit_call(admit)?).await?)
+        admission(self.run(self.admit_call(admit, false)?).await?)
     }
 
     /// [`Store::admit`] and [`Store::get_signatures`] in one round trip: values in the order of `keys`.
@@ -218,7 +232,7 @@ impl Store {
         keys: &[SigKey],
         signature_ttl: Duration,
     ) -> Result<(Admission, Vec<Option<String>>), StoreError> {
-        let mut batch = vec![self.admit_call(admit)?];
+        let mut batch = vec![self.admit_call(admit, false)?];
         batch.extend(keys.chunks(SIGNATURES_MAX).map(|keys| self.get_signatures_call(keys, signature_ttl)));
         let scripts: Vec<_> = batch.iter().map(|call| call.script).collect();
         let mut replies = self.host.eval(batch).await?.into_iter();
@@ -255,7 +269,8 @@ impl Store {
         let mut call = Call::new(&HEARTBEAT)
             .key(self.keys.named("meta"))
             .key(self.keys.named("hot"))
-            .key(self.keys.named("leases"));
+            .key(self.keys.named("leases"))
+            .key(self.keys.named("convs"));
         call = leases.iter().fold(call, |call, lease| call.key(self.keys.req(lease)));
         call = call.arg(millis(ttl));
         call = leases.iter().fold(call, |call, lease| call.arg(lease.as_str()));
@@ -273,11 +288,13 @@ impl Store {
         Ok(lapsed)
     }
 
-    fn admit_call(&self, admit: &Admit<'_>) -> Result<Call, StoreError> {
+    pub(super) fn admit_call(&self, admit: &Admit<'_>, explain: bool) -> Result<Call, StoreError> {
         let model = plain(&ADMIT, "model", admit.model)?;
         let tried = admit.tried.iter().map(AccountId::as_str).collect::<Vec<_>>().join(" ");
         let known =
             admit.known.iter().map(|(id, generation)| format!("{id}={generation}")).collect::<Vec<_>>();
+        let (none, conversation) = (ConversationKey::default(), admit.conversation);
+        let conversation = conversation.unwrap_or(&none);
         let call = Call::new(&ADMIT)
             .key(self.keys.named("meta"))
             .key(self.keys.named("cfg"))
@@ -289,6 +306,9 @@ impl Store {
             .key(self.keys.model(model))
             .key(self.keys.probe(model))
             .key(self.keys.named("th"))
+            .key(self.keys.named("roster"))
+            .key(self.keys.named("convs"))
+            .key(self.keys.conversation(conversation))
             .arg(admit.lease.as_str())
             .arg(millis(admit.lease_ttl));
         Ok(self.timed(
@@ -296,7 +316,9 @@ impl Store {
                 .arg(model)
                 .arg(tried)
                 .arg(known.join(" "))
-                .arg(admit.probe_after.map_or_else(|| "-1".to_owned(), |wait| millis(wait).to_string())),
+                .arg(admit.probe_after.map_or_else(|| "-1".to_owned(), |wait| millis(wait).to_string()))
+                .arg(conversation.as_str())
+                .arg(explain),
         ))
     }
 }
@@ -313,9 +335,11 @@ fn admission(mut fields: Fields) -> Result<Admission, StoreError> {
         "WAIT" => Decision::Wait {
             wait: fields.millis("ms to wait")?,
             reason: fields.parsed("a reason", WaitReason::from_name)?,
+            own: fields.flag("whether the conversation has it")?,
         },
         "EMPTY" => Decision::Empty,
         "NO_ENABLED" => Decision::NoEnabled,
+        "DAMAGED" => Decision::Damaged,
         "ALL_INVALID" => Decision::AllInvalid(fields.parsed("reasons", |text| {
             text.split(' ').map(InvalidReason::from_name).collect::<Option<Vec<_>>>()
         })?),
@@ -335,6 +359,7 @@ fn grant(fields: &mut Fields) -> Result<Grant, StoreError> {
         throttle: fields.millis("ms of throttle")?,
         in_flight: fields.number("requests in flight")?,
         tried: fields.flag("whether it was tried")?,
+        accounts: fields.number("accounts in the pool")?,
         source: fields.parsed("a source", Source::from_name)?,
         token: TokenState::Missing,
     };

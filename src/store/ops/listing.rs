@@ -1,6 +1,7 @@
 //! Accounts as an operator sees them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::accounts::Subscription;
@@ -8,7 +9,7 @@ use super::models::ModelQuota;
 use crate::store::Store;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, Source, Stamp, Version};
-use crate::store::registry::LIST_ACCOUNTS;
+use crate::store::registry::{GET_ACCOUNT, LIST_ACCOUNTS};
 use crate::store::reply::{Fields, plain};
 
 /// A page of accounts.
@@ -22,6 +23,27 @@ pub struct AccountPage {
     pub next: Option<u64>,
     /// In the order of their numbers.
     pub accounts: Vec<AccountView>,
+    /// Those of the page whose records cannot be read, likewise.
+    pub damaged: Vec<DamagedAccount>,
+}
+
+/// An account whose record cannot be read: it takes no part in anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedAccount {
+    /// Its id.
+    pub id: AccountId,
+    /// Its place in the order of accounts.
+    pub number: u64,
+    /// Its e-mail address, as far as it is known.
+    pub email: Option<String>,
+}
+
+impl DamagedAccount {
+    /// What a person calls it: its address, else its id.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.email.as_deref().unwrap_or(self.id.as_str())
+    }
 }
 
 /// One account: its record and what selection sees of it now.
@@ -59,6 +81,8 @@ pub struct AccountView {
     pub credential: CredentialVersion,
     /// Requests in flight.
     pub in_flight: u32,
+    /// Conversations that stay with it, where the strategy is sticky.
+    pub conversations: u32,
     /// Until it is usable for any model.
     pub cooling: Duration,
     /// When it was last chosen, ms since the epoch.
@@ -79,6 +103,32 @@ pub struct AccountView {
     pub quotas: Vec<ModelQuota>,
     /// Its limits for the models asked for.
     pub limits: Vec<ModelLimit>,
+}
+
+/// One account with its credential, both of the same moment.
+#[derive(Clone, PartialEq)]
+pub struct Account {
+    /// When it was read.
+    pub stamp: Stamp,
+    /// As it is listed, without limits.
+    pub view: AccountView,
+    /// The sealed credential.
+    pub sealed: String,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+/// How one account is named.
+#[derive(Clone, Copy, Debug)]
+pub enum Named<'a> {
+    /// By its id.
+    Id(&'a AccountId),
+    /// By its e-mail address; compared lower-cased.
+    Email(&'a str),
 }
 
 /// Why and since when an account is invalid.
@@ -113,7 +163,7 @@ impl Store {
         models: &[String],
     ) -> Result<AccountPage, StoreError> {
         let mut call = Call::new(&LIST_ACCOUNTS);
-        for key in ["meta", "cfg", "roster", "acct", "hot", "inv", "tok", "quota"] {
+        for key in ["meta", "cfg", "roster", "acct", "hot", "inv", "tok", "quota", "email"] {
             call = call.key(self.keys.named(key));
         }
         call = self.configured(call.arg(after).arg(cap.clamp(1, 1000)));
@@ -125,11 +175,46 @@ impl Store {
         let (_, stamp) = fields.head()?;
         let total = fields.number("accounts in the pool")?;
         let next = Some(fields.number("a cursor")?).filter(|next| *next != 0);
-        let mut accounts = Vec::new();
+        let readable: usize = fields.number("accounts that can be read")?;
+        let accounts = (0..readable).map(|_| view(&mut fields)).collect::<Result<_, _>>()?;
+        let mut damaged = Vec::new();
         while fields.left() > 0 {
-            accounts.push(view(&mut fields)?);
+            damaged.push(DamagedAccount {
+                id: fields.account()?,
+                number: fields.number("a number")?,
+                email: fields.optional("an address")?,
+            });
         }
-        Ok(AccountPage { stamp, total, next, accounts })
+        Ok(AccountPage { stamp, total, next, accounts, damaged })
+    }
+
+    /// One account and its credential; `None` when there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] when its record cannot be read; the store fails.
+    pub async fn get_account(&self, named: Named<'_>) -> Result<Option<Account>, StoreError> {
+        let mut call = Call::new(&GET_ACCOUNT);
+        for key in ["meta", "cfg", "email", "acct", "cred", "hot", "inv", "tok", "quota"] {
+            call = call.key(self.keys.named(key));
+        }
+        let call = match named {
+            Named::Id(id) => call.arg(id.as_str()).arg(""),
+            Named::Email(email) => call.arg("").arg(plain(&GET_ACCOUNT, "email", email)?.to_lowercase()),
+        };
+        let mut fields = self.run(self.timed(self.configured(call))).await?;
+        let (code, stamp) = fields.head()?;
+        let account = match code.as_str() {
+            "OK" => {
+                let sealed = fields.text("a sealed credential")?;
+                Some(Account { stamp, view: view(&mut fields)?, sealed })
+            }
+            "NONE" => None,
+            "DAMAGED" => return Err(StoreError::Damaged { account: fields.account()? }),
+            other => return Err(fields.unknown(other)),
+        };
+        fields.end()?;
+        Ok(account)
     }
 }
 
@@ -163,6 +248,7 @@ fn view(fields: &mut Fields) -> Result<AccountView, StoreError> {
         invalid: invalidity(fields)?,
         credential: CredentialVersion(fields.number("a credential version")?),
         in_flight: fields.number("requests in flight")?,
+        conversations: fields.number("conversations")?,
         cooling: fields.millis("ms of cooling")?,
         last_used_ms: Some(fields.number("a time")?).filter(|at| *at != 0),
         health: fields.float("health")?,
@@ -208,11 +294,11 @@ fn quotas(text: &str) -> Option<(Option<i64>, Vec<ModelQuota>)> {
 fn quota(row: &str) -> Option<ModelQuota> {
     let mut parts = row.split('\u{1f}');
     let (model, fraction, reset) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(ModelQuota {
-        model: model.into(),
-        fraction: if fraction.is_empty() { None } else { Some(fraction.parse().ok()?) },
-        reset: Some(reset.to_owned()).filter(|reset| !reset.is_empty()),
-    })
+    let fraction = if fraction.is_empty() { None } else { Some(fraction.parse().ok()?) };
+    let reset = Some(reset.to_owned()).filter(|reset| !reset.is_empty());
+    // Records of earlier versions do not say it.
+    let told = parts.next().is_some() || fraction.is_some() || reset.is_some();
+    Some(ModelQuota { model: model.into(), fraction, reset, told })
 }
 
 fn limit(row: &str) -> Option<ModelLimit> {

@@ -29,6 +29,8 @@ pub struct ModelQuota {
     pub fraction: Option<f64>,
     /// When it is whole again, as the upstream wrote it.
     pub reset: Option<String>,
+    /// Whether there is a quota, of which nothing else may be known; else the model is only offered.
+    pub told: bool,
 }
 
 impl Store {
@@ -71,9 +73,10 @@ impl Store {
             call = call.key(self.keys.model(model));
             let fraction = quota.fraction.filter(|f| f.is_finite()).map(|f| f.clamp(0.0, 1.0).to_string());
             let reset = plain(&PUT_QUOTA, "reset", quota.reset.as_deref().unwrap_or_default())?;
-            for part in [model, "\u{1f}", &fraction.unwrap_or_default(), "\u{1f}", reset, "\u{1e}"] {
+            for part in [model, "\u{1f}", &fraction.unwrap_or_default(), "\u{1f}", reset] {
                 rows.push_str(part);
             }
+            rows.push_str(if quota.told { "\u{1f}told\u{1e}" } else { "\u{1e}" });
         }
         let mut fields = self.run(self.timed(call.arg(account.as_str()).arg(rows))).await?;
         let (code, _) = fields.head()?;

@@ -1,9 +1,10 @@
-//! Attempts taken back, and the ends of many attempts in one round trip.
+//! Attempts taken back, and the ends of many attempts and requests in one round trip.
 
 use super::settle::{Settle, Settlement, settlement};
+use super::usage::{CountRequest, counted};
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{AccountId, LeaseId};
-use crate::store::registry::{RELEASE, SETTLE};
+use crate::store::registry::{COUNT_REQUEST, RELEASE, SETTLE};
 use crate::store::reply::{Fields, plain};
 use crate::store::{Store, single};
 
@@ -27,13 +28,15 @@ pub enum Released {
     Ended,
 }
 
-/// One end of an attempt, whichever way.
+/// One end of an attempt, whichever way, or of a request.
 #[derive(Clone, Debug)]
 pub enum Ending<'a> {
     /// With what it showed.
     Settle(Settle<'a>),
     /// As if it had never been.
     Release(Release<'a>),
+    /// Of the whole request, which no attempt answered.
+    Count(CountRequest<'a>),
 }
 
 /// The answer to an [`Ending`].
@@ -43,6 +46,8 @@ pub enum Ended {
     Settled(Settlement),
     /// To [`Ending::Release`].
     Released(Released),
+    /// To [`Ending::Count`].
+    Counted,
 }
 
 impl Store {
@@ -63,6 +68,7 @@ impl Store {
             let call = match ending {
                 Ending::Settle(settle) => self.settle_call(settle),
                 Ending::Release(release) => self.release_call(*release),
+                Ending::Count(request) => self.count_call(request),
             };
             refused.push(call.map(|call| batch.push(call)).err());
         }
@@ -72,10 +78,13 @@ impl Store {
             (Some(error), _) => Err(error),
             (None, Ending::Settle(settle)) => {
                 let settlement = settlement(single(&SETTLE, replies.next())?)?;
-                self.note_invalid(settle, &settlement);
+                self.note_settled(settle, &settlement);
                 Ok(Ended::Settled(settlement))
             }
             (None, Ending::Release(_)) => released(single(&RELEASE, replies.next())?).map(Ended::Released),
+            (None, Ending::Count(_)) => {
+                counted(single(&COUNT_REQUEST, replies.next())?).map(|_new| Ended::Counted)
+            }
         });
         Ok(answers.collect())
     }
@@ -90,7 +99,7 @@ impl Store {
             .key(self.keys.req(release.lease))
             .key(self.keys.probe(model))
             .arg(release.lease.as_str());
-        Ok(self.timed(self.configured(call)))
+        Ok(self.timed(self.configured(call).arg(self.keys.channel())))
     }
 }
 

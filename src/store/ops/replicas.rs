@@ -27,6 +27,8 @@ pub struct Announcement<'a> {
     pub generation: Version,
     /// Whether it takes new requests.
     pub state: ReplicaState,
+    /// Ids of its encryption keys, the one that seals first.
+    pub keys: &'a [String],
 }
 
 /// Whether a replica takes new requests.
@@ -62,6 +64,8 @@ pub struct Announced {
     pub joined: bool,
     /// Replicas known now, this one included.
     pub known: u64,
+    /// Whether the pool's list has the key that the replica seals with; also when it has none.
+    pub listed: bool,
     /// Replicas that had stopped announcing themselves and are known no more; each is reported to one caller only.
     pub lapsed: Vec<LapsedReplica>,
 }
@@ -105,6 +109,8 @@ pub struct ReplicaView {
     pub state: ReplicaState,
     /// When it announced itself last, ms since the epoch, by the store's clock.
     pub seen_at_ms: i64,
+    /// Ids of its encryption keys, newest first; empty when it is of a version that does not tell.
+    pub keys: Vec<String>,
 }
 
 impl Store {
@@ -114,6 +120,7 @@ impl Store {
         let call = Call::new(&ANNOUNCE_REPLICA)
             .key(self.keys.named("meta"))
             .key(self.keys.named("replicas"))
+            .key(self.keys.named("vault"))
             .arg(announcement.id.as_str())
             .arg(millis(announcement.ttl).max(1))
             .arg(env!("CARGO_PKG_VERSION"))
@@ -123,11 +130,13 @@ impl Store {
             .arg(announcement.in_flight)
             .arg(announcement.generation.0)
             .arg(announcement.state.as_str())
+            .arg(plain(&ANNOUNCE_REPLICA, "keys", &announcement.keys.join(" "))?)
             .arg(self.keys.channel());
         let mut fields = self.run(self.timed(call)).await?;
         let (_, stamp) = fields.head()?;
         let joined = fields.flag("whether it joined")?;
         let known = fields.number("replicas")?;
+        let listed = fields.flag("whether the list has its key")?;
         let mut lapsed = Vec::new();
         while fields.left() > 0 {
             let id = fields.parsed("a replica's id", |id| ReplicaId::new(id).ok())?;
@@ -139,7 +148,7 @@ impl Store {
         for LapsedReplica { id, host } in &lapsed {
             self.note(stamp, Notice::ReplicaLapsed { id, host });
         }
-        Ok(Announced { stamp, joined, known, lapsed })
+        Ok(Announced { stamp, joined, known, listed, lapsed })
     }
 
     /// Forgets this replica; `false` when it had lapsed.
@@ -180,6 +189,12 @@ impl Store {
                 generation: Version(fields.number("a generation")?),
                 state: fields.parsed("a state", ReplicaState::from_name)?,
                 seen_at_ms: fields.number("a time")?,
+                keys: fields
+                    .text("ids of keys")?
+                    .split(' ')
+                    .filter(|id| !id.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
             });
         }
         Ok(Replicas { stamp, replicas })

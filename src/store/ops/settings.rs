@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::Setting;
 use crate::store::Store;
+use crate::store::audit::{FieldChange, Row};
 use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::Version;
@@ -34,8 +36,14 @@ pub const SELECTION_SETTINGS: &[&str] = &[
     "weights.quota",
     "weights.lru",
     "weights.inFlight",
+    "weights.affinity",
+    "maxConcurrentPerAccount",
+    "recoveryRampMs",
+    "sticky.waitMs",
+    "sticky.ttlMs",
     "throttle.emergencyMs",
     "throttle.lastResortMs",
+    "defaultCooldownMs",
     "rateLimitDedupWindowMs",
     "rateLimitStateResetMs",
     "maxConsecutiveFailures",
@@ -96,6 +104,15 @@ pub enum PutSettings {
     Changed(Version),
 }
 
+/// A change for the audit trail, where nobody knows what was there before.
+fn told(((scope, name), value): (&(Scope, String), &Option<String>)) -> FieldChange {
+    let after =
+        value.as_ref().map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()));
+    let key =
+        if *scope == Scope::Selection { Setting::of_script(name).map(|setting| setting.key) } else { None };
+    FieldChange { field: key.unwrap_or(name).to_owned(), before: None, after }
+}
+
 impl Store {
     /// The shared settings; `None` while their generation is still `known`.
     pub async fn get_settings(&self, known: Option<Version>) -> Result<Option<StoredSettings>, StoreError> {
@@ -123,8 +140,13 @@ impl Store {
         expected: Option<Version>,
         changes: &SettingChanges,
     ) -> Result<PutSettings, StoreError> {
-        let mut call =
-            self.settings_call(&PUT_SETTINGS).arg(expected.map(|version| version.0)).arg(self.keys.channel());
+        let row = Row::single(None, || changes.iter().map(told).collect());
+        let mut call = self
+            .settings_call(&PUT_SETTINGS)
+            .key(self.keys.named("audit"))
+            .arg(expected.map(|version| version.0))
+            .arg(self.keys.channel())
+            .arg(&*row.text);
         for ((scope, name), value) in changes {
             let name = plain(&PUT_SETTINGS, "name", name)?;
             call = call.arg(scope.as_str()).arg(name).arg(value.as_deref().unwrap_or_default());
@@ -139,6 +161,7 @@ impl Store {
         };
         fields.end()?;
         if matches!(outcome, PutSettings::Done(_)) {
+            row.kept();
             let names: Vec<_> = changes.keys().map(|(_, name)| name.as_str()).collect();
             self.note(stamp, Notice::SettingsChanged { generation, names: &names });
         }

@@ -10,6 +10,8 @@ use crate::store::ident::{AccountId, CredentialVersion, InvalidReason, LeaseId, 
 use crate::store::registry::SETTLE;
 use crate::store::reply::{Fields, plain};
 
+pub use super::usage::{StatusClass, UsageEntry};
+
 /// The end of one attempt.
 #[derive(Clone, Debug)]
 pub struct Settle<'a> {
@@ -27,7 +29,7 @@ pub struct Settle<'a> {
     pub outcome: Outcome,
     /// Whether the client received anything: then a cancelled attempt keeps its token.
     pub received: bool,
-    /// What to count; `None` when the request goes on with another attempt.
+    /// What to count; `None` when the request does not end with this attempt.
     pub usage: Option<UsageEntry<'a>>,
 }
 
@@ -88,52 +90,57 @@ pub enum LimitKind {
     Unknown,
 }
 
-/// What one request counts in the hour's usage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UsageEntry<'a> {
-    /// How it ended.
-    pub status: StatusClass,
-    /// Id of the client's key, never the key; empty when `/v1` is open.
-    pub client_key: &'a str,
-    /// Prompt tokens.
-    pub input: u64,
-    /// Answer tokens.
-    pub output: u64,
-    /// Prompt tokens read from the upstream's cache.
-    pub cache_read: u64,
-    /// Thinking tokens.
-    pub thinking: u64,
-    /// From the request's arrival to its end.
-    pub latency: Duration,
+/// A limit that a settlement set or extended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NewLimit {
+    /// The quota window of the model.
+    Quota,
+    /// Requests per minute.
+    Rate,
+    /// The upstream did not say which.
+    Unknown,
+    /// The model had no capacity.
+    Capacity,
+    /// Failures in a row.
+    Failure,
+    /// A 403 without a reason.
+    Forbidden,
+    /// The account does not know the model.
+    Unsupported,
+    /// A fresh token was refused: the account rests for every model.
+    Cooling,
 }
 
-/// How a request ended, in few classes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum StatusClass {
-    /// An answer.
-    #[default]
-    Success,
-    /// The request was at fault.
-    ClientError,
-    /// Limited.
-    RateLimited,
-    /// The upstream failed.
-    UpstreamError,
-    /// The client went away.
-    Cancelled,
-}
+impl NewLimit {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Quota,
+        Self::Rate,
+        Self::Unknown,
+        Self::Capacity,
+        Self::Failure,
+        Self::Forbidden,
+        Self::Unsupported,
+        Self::Cooling,
+    ];
 
-impl StatusClass {
-    /// The name in the counters.
+    /// As scripts say it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Success => "success",
-            Self::ClientError => "client_error",
-            Self::RateLimited => "rate_limited",
-            Self::UpstreamError => "upstream_error",
-            Self::Cancelled => "cancelled",
+            Self::Quota => "quota",
+            Self::Rate => "rate",
+            Self::Unknown => "unknown",
+            Self::Capacity => "capacity",
+            Self::Failure => "failure",
+            Self::Forbidden => "forbidden",
+            Self::Unsupported => "unsupported",
+            Self::Cooling => "cooling",
         }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|limit| limit.as_str() == name)
     }
 }
 
@@ -150,6 +157,8 @@ pub struct Settlement {
     pub backoff: Duration,
     /// Whether the account became invalid by it.
     pub invalidated: bool,
+    /// The limit that it set, or extended.
+    pub limit: Option<NewLimit>,
     /// Whether the account had been removed.
     pub gone: bool,
 }
@@ -202,29 +211,30 @@ impl Store {
     /// Ends an attempt: removes its lease, applies its outcome, counts its usage.
     pub async fn settle(&self, settle: &Settle<'_>) -> Result<Settlement, StoreError> {
         let settlement = settlement(self.run(self.settle_call(settle)?).await?)?;
-        self.note_invalid(settle, &settlement);
+        self.note_settled(settle, &settlement);
         Ok(settlement)
     }
 
-    /// Tells the feed of an account that needs its owner.
-    pub(super) fn note_invalid(&self, settle: &Settle<'_>, settlement: &Settlement) {
+    /// Tells the feed of an account that needs its owner, and of a limit.
+    pub(super) fn note_settled(&self, settle: &Settle<'_>, settlement: &Settlement) {
         if settlement.invalidated
             && let Some(reason) = InvalidReason::from_name(settle.outcome.name())
         {
             self.note(settlement.stamp, Notice::AccountInvalid { id: settle.account, reason });
         }
+        if let Some(limit) = settlement.limit {
+            let (id, model, left) = (settle.account, settle.model, settlement.backoff);
+            self.note(settlement.stamp, Notice::Limit { id, model, limit, left });
+        }
     }
 
     pub(super) fn settle_call(&self, settle: &Settle<'_>) -> Result<Call, StoreError> {
         let model = plain(&SETTLE, "model", settle.model)?;
-        let row = match &settle.usage {
-            Some(usage) => {
-                let key = plain(&SETTLE, "client key", usage.client_key)?;
-                [model, usage.status.as_str(), key].join("\u{1f}")
-            }
-            None => String::new(),
+        let nothing = UsageEntry::default();
+        let (counted, usage) = match &settle.usage {
+            Some(usage) => (usage.model.unwrap_or(model), usage),
+            None => ("", &nothing),
         };
-        let usage = settle.usage.unwrap_or_default();
         let call = Call::new(&SETTLE)
             .key(self.keys.named("meta"))
             .key(self.keys.named("cfg"))
@@ -235,6 +245,8 @@ impl Store {
             .key(self.keys.probe(model))
             .key(self.keys.named("inv"))
             .key(self.keys.usage(settle.admitted_at_ms))
+            .key(self.keys.usage_hourly(settle.admitted_at_ms))
+            .key(self.keys.usage_daily(settle.admitted_at_ms))
             .arg(settle.account.as_str())
             .arg(settle.lease.as_str())
             .arg(settle.credential.0)
@@ -242,16 +254,8 @@ impl Store {
             .arg(plain(&SETTLE, "detail", settle.outcome.detail())?)
             .arg(settle.outcome.ms())
             .arg(settle.received);
-        Ok(self.timed(
-            self.configured(call)
-                .arg(self.keys.channel())
-                .arg(row)
-                .arg(usage.input)
-                .arg(usage.output)
-                .arg(usage.cache_read)
-                .arg(usage.thinking)
-                .arg(millis(usage.latency)),
-        ))
+        let call = self.configured(call).arg(self.keys.channel());
+        Ok(self.timed(usage.write(call, counted, settle.admitted_at_ms)?))
     }
 }
 
@@ -268,6 +272,9 @@ pub(super) fn settlement(mut fields: Fields) -> Result<Settlement, StoreError> {
         attempt: fields.number("the attempt")?,
         backoff: fields.millis("ms of backoff")?,
         invalidated: fields.flag("whether it invalidated")?,
+        limit: fields.parsed("a limit", |name| {
+            if name.is_empty() { Some(None) } else { NewLimit::from_name(name).map(Some) }
+        })?,
         gone,
     };
     fields.end()?;

@@ -8,7 +8,7 @@ use crate::store::Store;
 use crate::store::feed::notice::Notice;
 use crate::store::host::{Call, StoreError};
 use crate::store::ident::{AccountId, CredentialVersion, Generation, InvalidReason, OwnerId, Source};
-use crate::store::registry::{BEGIN_REFRESH, DROP_TOKEN, FAIL_REFRESH, FINISH_REFRESH};
+use crate::store::registry::{BEGIN_REFRESH, DROP_TOKEN, FAIL_REFRESH, FINISH_REFRESH, GET_OUTAGE};
 
 /// What a caller without a token gets.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub enum RefreshFailure {
     Transient,
     /// The credential is no longer accepted.
     Revoked,
+    /// The account has no part in it (the gateway's own OAuth client was refused): another replica may try at once.
+    Withdrawn,
 }
 
 /// What a failed refresh led to.
@@ -85,7 +87,8 @@ pub enum FailedRefresh {
     Paused(Duration),
     /// The account is invalid now.
     Invalidated,
-    /// Nothing changed: the lock had passed on, or the verdict was about an older credential.
+    /// Nothing changed but that the lock is free: it had passed on, the verdict was about an older credential, or there
+    /// was none.
     Ignored,
     /// The account is gone.
     Gone,
@@ -99,6 +102,18 @@ impl Store {
         owner: &OwnerId,
         lock: Duration,
     ) -> Result<Refresh, StoreError> {
+        self.begin_renewal(account, owner, lock, Duration::ZERO).await
+    }
+
+    /// As [`Store::begin_refresh`], also when the token may be used for no more than `due`: one renews it ahead of time,
+    /// the others go on with it.
+    pub async fn begin_renewal(
+        &self,
+        account: &AccountId,
+        owner: &OwnerId,
+        lock: Duration,
+        due: Duration,
+    ) -> Result<Refresh, StoreError> {
         let call = Call::new(&BEGIN_REFRESH)
             .key(self.keys.named("meta"))
             .key(self.keys.named("hot"))
@@ -109,7 +124,8 @@ impl Store {
             .key(self.keys.token_failure(account))
             .arg(account.as_str())
             .arg(owner.as_str())
-            .arg(millis(lock).max(1));
+            .arg(millis(lock).max(1))
+            .arg(millis(due));
         let mut fields = self.run(self.timed(call)).await?;
         let (code, _) = fields.head()?;
         let refresh = match code.as_str() {
@@ -149,6 +165,7 @@ impl Store {
             .key(self.keys.named("tok"))
             .key(self.keys.token_lock(account))
             .key(self.keys.token_failure(account))
+            .key(self.keys.named("tdown"))
             .arg(account.as_str())
             .arg(owner.as_str())
             .arg(credential.0)
@@ -181,12 +198,15 @@ impl Store {
             .key(self.keys.named("inv"))
             .key(self.keys.token_lock(account))
             .key(self.keys.token_failure(account))
+            .key(self.keys.named("tok"))
+            .key(self.keys.named("tdown"))
             .arg(account.as_str())
             .arg(owner.as_str())
             .arg(credential.0)
             .arg(match failure {
                 RefreshFailure::Transient => "transient",
                 RefreshFailure::Revoked => "revoked",
+                RefreshFailure::Withdrawn => "withdrawn",
             })
             .arg(self.keys.channel());
         let mut fields = self.run(self.timed(call)).await?;
@@ -196,8 +216,8 @@ impl Store {
                 let pause = fields.millis("ms of pause")?;
                 match (fields.flag("whether it invalidated")?, failure) {
                     (true, _) => FailedRefresh::Invalidated,
-                    (false, RefreshFailure::Revoked) => FailedRefresh::Ignored,
-                    (false, RefreshFailure::Transient) => FailedRefresh::Paused(pause),
+                    (false, RefreshFailure::Transient) if !pause.is_zero() => FailedRefresh::Paused(pause),
+                    (false, _) => FailedRefresh::Ignored,
                 }
             }
             "LOST" => FailedRefresh::Ignored,
@@ -209,6 +229,16 @@ impl Store {
             self.note(stamp, Notice::AccountInvalid { id: account, reason: InvalidReason::Revoked });
         }
         Ok(failed)
+    }
+
+    /// Whether tokens cannot be fetched for now: the last refresh of any account failed a short while ago.
+    pub async fn fetching_fails(&self) -> Result<bool, StoreError> {
+        let call = Call::new(&GET_OUTAGE).key(self.keys.named("meta")).key(self.keys.named("tdown"));
+        let mut fields = self.run(self.timed(call)).await?;
+        fields.head()?;
+        let fails = fields.flag("whether refreshes fail")?;
+        fields.end()?;
+        Ok(fails)
     }
 
     /// Forgets a refused token; `false` when a newer one took its place.

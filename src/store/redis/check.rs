@@ -3,47 +3,49 @@
 
 use std::collections::HashMap;
 
-use redis::{ErrorKind, FromRedisValue as _, Pipeline, RedisError, Value};
+use redis::{Cmd, FromRedisValue as _, Pipeline, Value};
 
 use super::link::Link;
-use super::{is_refusal_of_credentials, load as load_command, reply};
+use super::locate::Topology;
+use super::refusal::{OLDEST, Step, lacks, may_not, refused, too_old, unsuitable};
+use super::{load as load_command, reply, texts};
 use crate::store::host::{Reply, ScriptError, StoreError};
 use crate::store::script::Script;
 
-/// The oldest version whose commands and script rules suffice.
-const OLDEST: (u32, u32) = (6, 2);
-
 /// Asks the server who it is and how it keeps its data.
 pub(super) async fn check(link: &Link) -> Result<(), StoreError> {
+    let address = link.address();
     let hello = match link.first_command(&redis::cmd("HELLO")).await {
         Ok(value) => texts(value),
-        Err(error) => return Err(refused(link, &error, Step::Connect)),
+        Err(error) => return Err(refused(&address, &error, Step::Connect)),
     };
     let fact = |name: &str| hello.get(name).map_or("", String::as_str);
-    check_version(fact("version")).map_err(|problem| unsuitable(link, problem))?;
-    check_mode(fact("mode")).map_err(|problem| unsuitable(link, problem))?;
-    check_role(fact("role")).map_err(|problem| unsuitable(link, problem))?;
+    check_version(fact("version"))
+        .and_then(|()| check_mode(fact("mode"), link.topology()))
+        .and_then(|()| check_role(fact("role")))
+        .map_err(|problem| unsuitable(&address, problem))?;
     check_keeping(link).await
 }
 
 /// Eviction and persistence. Who may not ask is warned, not refused: the rest still works.
 async fn check_keeping(link: &Link) -> Result<(), StoreError> {
+    let address = &*link.address();
     let info = match link.command(&redis::cmd("INFO")).await {
         Ok(value) => lines(value),
         Err(error) if may_not(&error) => {
             tracing::warn!(
-                address = link.address(),
+                address,
                 "whether Redis keeps its data cannot be checked: the user may not run INFO"
             );
             return Ok(());
         }
-        Err(error) => return Err(refused(link, &error, Step::Ask)),
+        Err(error) => return Err(refused(address, &error, Step::Info)),
     };
     let policy = info.get("maxmemory_policy").map_or("", String::as_str);
-    check_eviction(policy).map_err(|problem| unsuitable(link, problem))?;
+    check_eviction(policy).map_err(|problem| unsuitable(address, problem))?;
     if info.get("aof_enabled").is_some_and(|enabled| enabled == "0") && !snapshots(link).await {
         tracing::warn!(
-            address = link.address(),
+            address,
             "Redis keeps nothing on disk: a restart of it loses accounts and settings; set `appendonly yes`"
         );
     }
@@ -69,7 +71,7 @@ pub(super) async fn load(link: &Link, scripts: &[&'static Script]) -> Result<(),
     for (script, value) in scripts.iter().zip(values.map_err(|error| link.unavailable(&error))?) {
         match value {
             Value::ServerError(error) if error.code() == "NOPERM" => {
-                return Err(unsuitable(link, lacks("+script|load +evalsha")));
+                return Err(unsuitable(&link.address(), lacks("+script|load +evalsha")));
             }
             Value::ServerError(error) => {
                 let Reply::Error(error) = reply::read(Value::ServerError(error)) else { continue };
@@ -84,9 +86,57 @@ pub(super) async fn load(link: &Link, scripts: &[&'static Script]) -> Result<(),
     Ok(())
 }
 
+/// Tries what the feed of events and logs needs on the stream `key`, which is gone afterwards. Others may try theirs on it
+/// at the same time.
+pub(super) async fn try_feed(link: &Link, key: &str) -> Result<(), StoreError> {
+    let command = |words: &str| {
+        let mut command = Cmd::new();
+        for word in words.split(' ') {
+            command.arg(if word == "KEY" { key } else { word });
+        }
+        command
+    };
+    // As the feed uses them: `+xread` alone may not be the right to wait.
+    let tried = [
+        ("+xadd", command("XADD KEY * e {}")),
+        ("+pexpire", command("PEXPIRE KEY 1000")),
+        ("+xtrim", command("XTRIM KEY MAXLEN ~ 10")),
+        ("+xtrim", command("XTRIM KEY MINID 0")),
+        ("+xrange", command("XRANGE KEY - + COUNT 1")),
+        ("+xrevrange", command("XREVRANGE KEY + - COUNT 1")),
+        ("+xread", command("XREAD COUNT 1 BLOCK 1 STREAMS KEY 0")),
+        ("+del", command("DEL KEY")),
+    ];
+    let mut pipeline = Pipeline::with_capacity(tried.len());
+    for (_, command) in &tried {
+        pipeline.add_command(command.clone());
+    }
+    let answers = link.pipeline(&pipeline, tried.len()).await.map_err(|error| link.unavailable(&error))?;
+    let mut missing: Vec<&str> = Vec::new();
+    for ((rule, _), answer) in tried.iter().zip(answers) {
+        let Err(error) = answer.extract_error() else { continue };
+        if may_not(&error) {
+            missing.push(rule);
+        } else if let Some(condition) = reply::Outage::of(&ScriptError {
+            code: error.code().unwrap_or_default().into(),
+            message: String::new(),
+        }) {
+            return Err(link.refused(condition));
+        } else {
+            return Err(link.unavailable(&error));
+        }
+    }
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let pool = key.split_inclusive('}').next().unwrap_or_default();
+    Err(unsuitable(&link.address(), lacks(&format!("{} on ~{pool}:*", missing.join(" ")))))
+}
+
 /// Subscribes to the pool's events.
 pub(super) async fn subscribe(link: &Link, channel: &str) -> Result<(), StoreError> {
-    link.subscribe(channel).await.map_err(|error| refused(link, &error, Step::Subscribe(channel)))
+    link.subscribe(channel).await.map_err(|error| refused(&link.address(), &error, Step::Subscribe(channel)))
 }
 
 /// The user may load scripts but not run them, or not with the commands, keys (one of them is `key`) and channels
@@ -94,51 +144,12 @@ pub(super) async fn subscribe(link: &Link, channel: &str) -> Result<(), StoreErr
 pub(super) fn denied(link: &Link, error: &ScriptError, key: &str) -> StoreError {
     let pool = key.split_inclusive('}').next().unwrap_or_default();
     let rules = format!("the commands of the scripts, ~{pool}:* and &{pool}:*");
+    let address = link.address();
     if error.code == "NOPERM" {
-        return unsuitable(link, lacks(&format!("+evalsha, {rules}")));
+        return unsuitable(&address, lacks(&format!("+evalsha, {rules}")));
     }
     let said = error.message.trim_end_matches('.');
-    unsuitable(link, lacks(&format!("{rules}: {said}")))
-}
-
-/// What was tried when the server refused.
-#[derive(Clone, Copy)]
-enum Step<'c> {
-    Connect,
-    Ask,
-    Subscribe(&'c str),
-}
-
-fn refused(link: &Link, error: &RedisError, step: Step<'_>) -> StoreError {
-    match error.kind() {
-        _ if is_refusal_of_credentials(error) => unsuitable(
-            link,
-            "it refuses the credentials; set REDIS_PASSWORD, or user and password in REDIS_URL".into(),
-        ),
-        ErrorKind::RESP3NotSupported => unsuitable(link, too_old("an older version")),
-        _ if may_not(error) => match step {
-            Step::Connect => unsuitable(link, lacks("+@connection")),
-            Step::Ask => unsuitable(link, lacks("+info")),
-            Step::Subscribe(channel) => unsuitable(link, lacks(&format!("+subscribe &{channel}"))),
-        },
-        _ => link.unavailable(error),
-    }
-}
-
-fn may_not(error: &RedisError) -> bool {
-    error.code() == Some("NOPERM")
-}
-
-fn lacks(rules: &str) -> String {
-    format!("its ACL does not let this user work; docs/redis.md has the whole rule; grant it {rules}")
-}
-
-fn unsuitable(link: &Link, problem: String) -> StoreError {
-    StoreError::Unsuitable { address: link.address().to_owned(), problem }
-}
-
-fn too_old(version: &str) -> String {
-    format!("it is {version}; use Redis {}.{} or later, or Valkey", OLDEST.0, OLDEST.1)
+    unsuitable(&address, lacks(&format!("{rules}: {said}")))
 }
 
 fn check_version(version: &str) -> Result<(), String> {
@@ -147,14 +158,17 @@ fn check_version(version: &str) -> Result<(), String> {
     if known < OLDEST { Err(too_old(version)) } else { Ok(()) }
 }
 
-fn check_mode(mode: &str) -> Result<(), String> {
-    match mode {
-        "cluster" => {
-            Err("it is a node of a cluster, which this version does not support; use a single primary".into())
+fn check_mode(mode: &str, expected: Topology) -> Result<(), String> {
+    let (found, remedy) = match (mode, expected) {
+        ("cluster", Topology::Cluster) => return Ok(()),
+        ("cluster", _) => ("it is a node of a cluster", "as redis+cluster://host:port"),
+        ("sentinel", _) => {
+            ("it is a Sentinel", "as redis+sentinel://host:port/ and the name of the primary that it watches")
         }
-        "sentinel" => Err("it is a Sentinel; give the address of the primary that it watches".into()),
-        _ => Ok(()),
-    }
+        (_, Topology::Cluster) => ("it is no node of a cluster", "as redis://host:port"),
+        _ => return Ok(()),
+    };
+    Err(format!("{found}; give its address {remedy}"))
 }
 
 fn check_role(role: &str) -> Result<(), String> {
@@ -171,20 +185,6 @@ fn check_eviction(policy: &str) -> Result<(), String> {
             "its maxmemory-policy is {other}, which may throw accounts away; set `maxmemory-policy noeviction`"
         )),
     }
-}
-
-/// A map of texts; other values are left out.
-fn texts(value: Value) -> HashMap<String, String> {
-    let pairs: Vec<(Value, Value)> = match value {
-        Value::Map(pairs) => pairs,
-        // Before RESP3, and for CONFIG GET on some servers: names and values in turn.
-        Value::Array(items) => {
-            items.chunks(2).filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect()
-        }
-        _ => Vec::new(),
-    };
-    let text = |value| String::from_redis_value(value).ok();
-    pairs.into_iter().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
 /// The lines `name:value` of `INFO`.
@@ -210,8 +210,14 @@ mod tests {
 
     #[test]
     fn what_may_not_hold_a_pool_is_refused_with_the_remedy() {
-        assert!(check_mode("cluster").unwrap_err().contains("single primary"));
-        assert!(check_mode("standalone").is_ok());
+        let mode = |mode, expected| check_mode(mode, expected).unwrap_err();
+        assert!(mode("cluster", Topology::Single).contains("redis+cluster://"));
+        assert!(mode("cluster", Topology::Sentinel).contains("redis+cluster://"));
+        assert!(mode("sentinel", Topology::Single).contains("redis+sentinel://"));
+        assert!(mode("standalone", Topology::Cluster).contains("redis://"));
+        assert!(check_mode("standalone", Topology::Single).is_ok());
+        assert!(check_mode("standalone", Topology::Sentinel).is_ok());
+        assert!(check_mode("cluster", Topology::Cluster).is_ok());
         assert!(check_role("replica").unwrap_err().contains("address of the primary"));
         assert!(check_role("master").is_ok());
         assert!(check_eviction("allkeys-lru").unwrap_err().contains("maxmemory-policy noeviction"));

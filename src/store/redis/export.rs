@@ -5,6 +5,7 @@ use redis::{FromRedisValue as _, Pipeline, RedisError, Value};
 use super::link::Link;
 use crate::store::embedded::resp;
 use crate::store::host::StoreError;
+use crate::store::keys::FEEDS;
 
 /// Keys asked for at once; Redis may answer more or fewer.
 const KEYS: usize = 256;
@@ -23,25 +24,36 @@ impl Page {
     }
 }
 
-/// One page of the keys that begin with `prefix`, and the next page unless it was the last. Keys that are neither
-/// strings, hashes nor sorted sets (logs, events) are left out.
+/// One page of the keys that begin with `prefix`, and the next page unless it was the last. The feeds of logs and events
+/// are left out, with all that belongs to them: what was taken away of a stream means nothing without it.
 pub(super) async fn export(
     link: &Link,
     prefix: &str,
     page: Page,
 ) -> Result<(Vec<u8>, Option<Page>), StoreError> {
-    let unavailable = |error: RedisError| link.unavailable(&error);
+    let (mut keys, next) = names(link, prefix, page).await?;
+    let feeds = [prefix, FEEDS].concat();
+    keys.retain(|key| !key.starts_with(feeds.as_bytes()));
+    let mut out = Vec::new();
+    if !keys.is_empty() {
+        write(link, &keys, &mut out).await.map_err(|error| link.unavailable(&error))?;
+    }
+    Ok((out, next))
+}
+
+/// One page of the names of keys that begin with `prefix`, and the next page unless it was the last.
+pub(super) async fn names(
+    link: &Link,
+    prefix: &str,
+    page: Page,
+) -> Result<(Vec<Vec<u8>>, Option<Page>), StoreError> {
     let mut scan = redis::cmd("SCAN");
     // A pool's name has no character that a pattern gives a meaning.
     scan.arg(page.0).arg("MATCH").arg([prefix, "*"].concat()).arg("COUNT").arg(KEYS);
-    let (cursor, keys) =
-        <(String, Vec<Vec<u8>>)>::from_redis_value(link.command(&scan).await.map_err(unavailable)?)
-            .map_err(|error| link.unavailable(&error.into()))?;
-    let mut out = Vec::new();
-    if !keys.is_empty() {
-        write(link, &keys, &mut out).await.map_err(unavailable)?;
-    }
-    Ok((out, Some(Page(cursor)).filter(|page| page.0 != "0")))
+    let answer = link.command(&scan).await.map_err(|error| link.unavailable(&error))?;
+    let (cursor, keys) = <(String, Vec<Vec<u8>>)>::from_redis_value(answer)
+        .map_err(|error| link.unavailable(&error.into()))?;
+    Ok((keys, Some(Page(cursor)).filter(|page| page.0 != "0")))
 }
 
 async fn write(link: &Link, keys: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), RedisError> {

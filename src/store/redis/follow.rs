@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::check;
 use super::link::Link;
-use crate::store::host::Event;
+use crate::store::host::{Event, StoreError};
 use crate::store::script::Script;
 
 /// How often an idle connection is tried.
@@ -23,6 +23,8 @@ pub(super) struct Subscription {
     pub(super) scripts: Vec<&'static Script>,
     pub(super) pushes: mpsc::UnboundedReceiver<PushInfo>,
     pub(super) events: broadcast::Sender<Event>,
+    /// The server that was found fit.
+    pub(super) checked: Arc<str>,
 }
 
 /// Passes events on until it is dropped. After every new connection scripts are loaded and subscribers told that
@@ -40,6 +42,7 @@ pub(super) async fn follow(link: Arc<Link>, mut subscription: Subscription) {
                     PushKind::Message => subscription.forward(push),
                     PushKind::Subscribe if confirmed => subscription.begin_again(&link).await,
                     PushKind::Subscribe => confirmed = true,
+                    PushKind::Disconnection => link.doubt(),
                     _ => {}
                 }
             }
@@ -66,12 +69,19 @@ impl Subscription {
         let _ = self.events.send(Event::Message { channel, payload: Bytes::from(payload) });
     }
 
-    async fn begin_again(&self, link: &Link) {
+    async fn begin_again(&mut self, link: &Link) {
         if let Err(error) = check::load(link, &self.scripts).await {
             // The calls load what they miss.
             tracing::debug!(%error, "scripts were not loaded");
         }
-        tracing::info!(address = link.address(), "connected to Redis again");
+        let address = link.address();
+        tracing::info!(address = &*address, "connected to Redis again");
+        if std::mem::replace(&mut self.checked, Arc::clone(&address)) != address
+            && let Err(error @ StoreError::Unsuitable { .. }) = check::check(link).await
+        {
+            // It is where it is: to stop would not bring it back.
+            tracing::error!(%error, "the pool has moved to where it is not safe");
+        }
         let _ = self.events.send(Event::Gap);
     }
 }

@@ -72,6 +72,7 @@ pub(super) enum Outage {
     ReadOnly,
     PrimaryGone,
     ClusterDown,
+    Moving,
     Busy,
     NoDisk,
     NoMemory,
@@ -86,7 +87,8 @@ impl Outage {
             "LOADING" => Self::Loading,
             "READONLY" => Self::ReadOnly,
             "MASTERDOWN" => Self::PrimaryGone,
-            "CLUSTERDOWN" | "TRYAGAIN" => Self::ClusterDown,
+            "CLUSTERDOWN" => Self::ClusterDown,
+            "MOVED" | "ASK" | "TRYAGAIN" => Self::Moving,
             "BUSY" => Self::Busy,
             "MISCONF" => Self::NoDisk,
             "OOM" => Self::NoMemory,
@@ -100,6 +102,11 @@ impl Outage {
     pub(super) fn is_about_the_peer(self) -> bool {
         matches!(self, Self::ReadOnly | Self::PrimaryGone | Self::Credentials)
     }
+
+    /// Whether the pool may be elsewhere by now.
+    pub(super) fn is_about_the_place(self) -> bool {
+        matches!(self, Self::ClusterDown | Self::Moving)
+    }
 }
 
 impl fmt::Display for Outage {
@@ -107,6 +114,7 @@ impl fmt::Display for Outage {
         f.write_str(match self {
             Self::Loading => "is loading its data",
             Self::ReadOnly => "is a read-only replica: give the address of the primary",
+            Self::Moving => "does not hold the pool, which moves from one node to another",
             Self::PrimaryGone => "is a replica that has lost its primary",
             Self::ClusterDown => "belongs to a cluster that is down",
             Self::Busy => "is busy with another client's script",
@@ -177,6 +185,7 @@ mod tests {
         let outage = |text| Outage::of(&ScriptError::parse(text));
         assert_eq!(outage("READONLY You can't write"), Some(Outage::ReadOnly));
         assert_eq!(outage("LOADING Redis is loading"), Some(Outage::Loading));
+        assert_eq!(outage("MOVED 3999 127.0.0.1:6381"), Some(Outage::Moving));
         assert_eq!(outage("WRONGTYPE Operation"), None);
         assert_eq!(outage("SETTLED this attempt has ended"), None);
     }

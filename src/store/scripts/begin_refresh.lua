@@ -1,5 +1,6 @@
 -- script: begin_refresh
--- purpose: hands out the account's access token, or the right to fetch a new one, or how long to wait
+-- purpose: hands out the account's access token, or the right to fetch a new one, or how long to wait; a token that
+--    is due may be renewed by one while the others go on with it
 -- KEYS[1] meta: sequence
 -- KEYS[2] hot: selection records
 -- KEYS[3] acct: account records
@@ -10,21 +11,22 @@
 -- ARGV[1] id: account
 -- ARGV[2] owner: of the lock
 -- ARGV[3] lock_ms: time allowed for the refresh
--- ARGV[4] now: ms since the epoch, empty for the store's own time
+-- ARGV[4] due_ms: a token with no more than so much life left is to be renewed; 0 only one that has none
+-- ARGV[5] now: ms since the epoch, empty for the store's own time
 -- reply: {TOKEN, seq, now, credential version, generation, ms left, sealed} | {GRANTED, seq, now, credential
 --    version, source, sealed credential} | {WAIT, seq, now, ms} another refreshes | {FAILED, seq, now, ms} until
 --    the next try | {INVALID, seq, now, reason} | {NONE, seq, now}
 -- complexity: O(1)
 -- durability: periodic
-local now = clock(ARGV[4])
+local now = clock(ARGV[5])
 local id = ARGV[1]
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0)
 local text = redis.call('HGET', KEYS[2], id)
 if not text then return { 'NONE', seq, now } end
 local a = read_hot(text)
-if a.inv ~= 'o' then return { 'INVALID', seq, now, REASONS[a.inv] } end
+if a.inv ~= 0 then return { 'INVALID', seq, now, REASONS[a.inv] } end
 local token = read_token(redis.call('HGET', KEYS[5], id))
-if token_is_fresh(token, a.cv, now) then
+if token_is_fresh(token, a.cv, now) and token.ends - now > tonumber(ARGV[4]) then
   return { 'TOKEN', seq, now, a.cv, token.gen, token.ends - now, token.sealed }
 end
 local failed = redis.call('GET', KEYS[7])

@@ -1,15 +1,17 @@
 -- script: fail_refresh
--- purpose: records that a refresh failed: for a while (5 s, doubling to 60 s), or for good when the
---    credential was revoked
+-- purpose: records that a refresh failed: for a while (5 s, doubling to 60 s), in which an account without a token
+--    rests, or for good when the credential was revoked; or gives the right to refresh back
 -- KEYS[1] meta: sequence
 -- KEYS[2] hot: selection records
 -- KEYS[3] inv: when and why accounts became invalid
 -- KEYS[4] tlock: who refreshes this account
 -- KEYS[5] tfail: failed refreshes of this account, `until|pause`
+-- KEYS[6] tok: sealed access tokens
+-- KEYS[7] tdown: tokens cannot be fetched for now
 -- ARGV[1] id: account
 -- ARGV[2] owner: of the lock
 -- ARGV[3] cv: credential version that was used
--- ARGV[4] kind: transient or revoked
+-- ARGV[4] kind: transient, revoked, or withdrawn when the account has no part in the failure
 -- ARGV[5] channel: of events
 -- ARGV[6] now: ms since the epoch, empty for the store's own time
 -- reply: {OK, seq, now, ms until the next try, invalidated 0|1} | {LOST|NONE, seq, now}
@@ -31,6 +33,13 @@ if ARGV[4] == 'revoked' then
   if done then redis.call('PUBLISH', ARGV[5], 'account ' .. id .. ' ' .. seq) end
   return { 'OK', seq, now, 0, done and 1 or 0 }
 end
+-- A failure of the credential that was there before says nothing of this one.
+if ARGV[4] == 'withdrawn' or a.cv ~= tonumber(ARGV[3]) then return { 'OK', seq, now, 0, 0 } end
 local pause = failed and math.min(60000, tonumber(string.match(failed, '|(%d+)$')) * 2) or 5000
 redis.call('SET', KEYS[5], (now + pause) .. '|' .. pause, 'PX', pause + 60000)
+redis.call('SET', KEYS[7], id, 'PX', pause + 30000)
+if not token_is_fresh(read_token(redis.call('HGET', KEYS[6], id)), a.cv, now) then
+  a.cool = math.max(a.cool, now + pause)
+  write_hot(KEYS[2], id, a)
+end
 return { 'OK', seq, now, pause, 0 }

@@ -5,6 +5,7 @@
 -- KEYS[3] tok: sealed access tokens
 -- KEYS[4] tlock: who refreshes this account
 -- KEYS[5] tfail: failed refreshes of this account
+-- KEYS[6] tdown: tokens cannot be fetched for now
 -- ARGV[1] id: account
 -- ARGV[2] owner: of the lock
 -- ARGV[3] cv: credential version that was used
@@ -26,5 +27,5 @@ redis.call('DEL', KEYS[4])
 if a.cv ~= tonumber(ARGV[3]) then return { 'STALE', seq, now } end
 token.gen, token.cv, token.ends, token.sealed = token.gen + 1, a.cv, now + tonumber(ARGV[4]), ARGV[5]
 write_token(KEYS[3], id, token)
-redis.call('DEL', KEYS[5])
+redis.call('DEL', KEYS[5], KEYS[6])
 return { 'OK', seq, now, token.gen }

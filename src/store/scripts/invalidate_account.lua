@@ -14,7 +14,7 @@
 -- durability: fsync
 local now = clock(ARGV[6])
 local text = redis.call('HGET', KEYS[2], ARGV[1])
-if text and not REASON_LETTERS[ARGV[3]] then return redis.error_reply('REASON unknown') end
+if text and not REASON_CODES[ARGV[3]] then return redis.error_reply('REASON unknown') end
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0)
 if not text then return { 'NONE', seq, now } end
 if not invalidate(KEYS[2], KEYS[3], ARGV[1], read_hot(text), tonumber(ARGV[2]), ARGV[3], ARGV[4], now) then

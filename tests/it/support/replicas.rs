@@ -7,11 +7,12 @@ use antigravity_proxy::app::Running;
 use antigravity_proxy::config::{Config, RedisConfig};
 use antigravity_proxy::server::drain::Drain;
 use antigravity_proxy::simulator::{Recorded, Scenario, Simulator};
+use antigravity_proxy::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::Answer;
-use super::{Client, add_fault, model_calls, settings};
+use super::{Client, Scrape, add_fault, model_calls, settings};
 use crate::redis_server::RedisServer;
 
 /// What every gateway of a test seals with.
@@ -65,7 +66,7 @@ impl Replicas {
             on_redis(&mut config, url);
             change(&mut config);
             async move {
-                let running = Running::start(config, Drain::new()).await.unwrap();
+                let running = Box::pin(Running::start(config, Drain::new())).await.unwrap();
                 let client = Client::new(&running.listening().url);
                 Replica { running, client, _data: data }
             }
@@ -79,10 +80,26 @@ impl Replicas {
         &self.gateways[turn % self.gateways.len()].client
     }
 
+    /// The shared state, as a gateway has it.
+    pub(crate) fn store(&self, gateway: usize) -> &Store {
+        self.gateways[gateway].running.store()
+    }
+
+    /// Ends the last of the gateways.
+    pub(crate) fn end_last(&mut self) -> impl Future<Output = ()> + use<> {
+        let last = self.gateways.pop().unwrap();
+        async move { last.running.shutdown().await.unwrap() }
+    }
+
     /// Imports accounts on one gateway.
     pub(crate) async fn import(&self, gateway: usize, accounts: &Value) {
         let gateway = self.gateways[gateway].running.gateway();
         gateway.import_accounts(accounts.to_string().into()).await.unwrap();
+    }
+
+    /// What a gateway exports now.
+    pub(crate) fn scrape(&self, gateway: usize) -> Scrape {
+        Scrape::of(&self.gateways[gateway].running.gateway().metrics())
     }
 
     /// The value of a metric without labels, `antigravity_proxy_<name>`.
@@ -164,7 +181,7 @@ pub(crate) async fn started(url: &str) -> Result<(), String> {
     let mut config = settings(&simulator, data.path());
     on_redis(&mut config, url);
     config.store.outage_grace = Duration::from_secs(1);
-    match Running::start(config, Drain::new()).await {
+    match Box::pin(Running::start(config, Drain::new())).await {
         Ok(running) => running.shutdown().await.map_err(|error| format!("{error:#}")),
         Err(error) => Err(format!("{error:#}")),
     }

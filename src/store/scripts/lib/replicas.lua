@@ -1,11 +1,11 @@
 -- A replica's record in the HASH `replicas`, layout 1: layout, ends at (ms), version, digest of its scripts, host
 -- name, started at (ms), requests in flight, generation of settings it works with, state (serving or draining),
--- seen at (ms). Later layouts append only, so that replicas of two versions read each other.
+-- seen at (ms), ids of its encryption keys (newest first, space between). Later layouts append only, so that replicas of two versions read each other.
 local function read_replica(text)
   local f = split(text)
   return {
     ends = tonumber(f[2]), version = f[3], scripts = f[4], host = f[5], started = tonumber(f[6]),
-    in_flight = tonumber(f[7]), generation = tonumber(f[8]), state = f[9], seen = tonumber(f[10]),
+    in_flight = tonumber(f[7]), generation = tonumber(f[8]), state = f[9], seen = tonumber(f[10]), keys = f[11] or '',
   }
 end
 

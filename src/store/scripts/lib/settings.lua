@@ -23,8 +23,14 @@ local function default_settings()
     ['weights.quota'] = 3,
     ['weights.lru'] = 0.1,
     ['weights.inFlight'] = 0,
+    ['weights.affinity'] = 0,
+    ['maxConcurrentPerAccount'] = 0,
+    ['recoveryRampMs'] = 1000,
+    ['sticky.waitMs'] = 0,
+    ['sticky.ttlMs'] = 3600000,
     ['throttle.emergencyMs'] = 0,
     ['throttle.lastResortMs'] = 0,
+    ['defaultCooldownMs'] = 60000,
     ['rateLimitDedupWindowMs'] = 2000,
     ['rateLimitStateResetMs'] = 120000,
     ['maxConsecutiveFailures'] = 3,
@@ -50,7 +56,7 @@ local function set_setting(s, name, value)
   local number = tonumber(value)
   if number and number > -1e12 and number < 1e12 then
     -- Times are kept as whole milliseconds.
-    if string.find(name, 'Ms$') then number = math.max(0, math.floor(number)) end
+    if string.sub(name, -2) == 'Ms' then number = math.max(0, math.floor(number)) end
     s[name] = number
   end
 end

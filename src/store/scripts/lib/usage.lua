@@ -1,23 +1,35 @@
--- Counters of one hour: a HASH, field `model\31status class\31client key`, value `requests|input|output|
--- cache read|thinking|latency ms`. Behind the ten-thousandth row, new rows are counted together.
-local function count_usage(key, row, first)
-  local text = redis.call('HGET', key, row)
-  if not text and redis.call('HLEN', key) >= 10000 then
-    row = 'other\31' .. split(row)[2] .. '\31other'
-    text = redis.call('HGET', key, row)
-  end
-  local sums, n = { 1 }, 1
-  for i = first, first + 4 do
-    n = n + 1
-    sums[n] = tonumber(ARGV[i])
-  end
-  if text then
-    n = 0
-    for number in string.gmatch(text, '[^|]+') do
-      n = n + 1
-      sums[n] = sums[n] + tonumber(number)
+-- Counters of requests: rows `requests|input|output|cache read|thinking|latency ms`, sums all. Each request is counted
+-- in three HASHes: `usage:<hour>`, field `model\31status\31client key`; `hourly:<day>`, field `hour\31model`, for what
+-- is asked again and again; `daily:<day>`, field `model\31client key`, which is kept longest.
+local COUNTS = '^(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)$'
+local HOUR_LIFE, DAY_OF_HOURS_LIFE, DAY_LIFE = 2592000000, 2678400000, 7776000000
+
+-- Adds to a row of a HASH that lives `life` ms from its first row on. Behind the ten-thousandth, what would be a new
+-- row is counted under `spare`. A row that cannot be read is as good as lost.
+local function add_counts(key, row, spare, life, requests, input, output, cached, thinking, latency)
+  local text, first = redis.call('HGET', key, row), false
+  if not text then
+    local rows = redis.call('HLEN', key)
+    first = rows == 0
+    if rows >= 10000 then
+      row = spare
+      text = redis.call('HGET', key, row)
     end
   end
-  redis.call('HSET', key, row, table.concat(sums, '|'))
-  if not text then redis.call('PEXPIRE', key, 2592000000) end
+  local a, b, c, d, e, f
+  if text then a, b, c, d, e, f = string.match(text, COUNTS) end
+  if not a then a, b, c, d, e, f = 0, 0, 0, 0, 0, 0 end
+  redis.call('HSET', key, row, string.format('%d|%d|%d|%d|%d|%d', math.max(0, a + requests), b + input, c + output,
+    d + cached, e + thinking, f + latency))
+  if first then redis.call('PEXPIRE', key, life) end
+end
+
+-- Counts one request. From ARGV[at] on: model, status class, client key, hour, then what its row grows by.
+local function count_usage(of_hour, of_hours, of_day, at)
+  local model, status, key, hour, input, output, cached, thinking, latency = unpack(ARGV, at)
+  add_counts(of_hour, model .. '\31' .. status .. '\31' .. key, model .. '\31' .. status .. '\31other', HOUR_LIFE, 1,
+    input, output, cached, thinking, latency)
+  add_counts(of_hours, hour .. '\31' .. model, hour .. '\31other', DAY_OF_HOURS_LIFE, 1, input, output, cached,
+    thinking, latency)
+  add_counts(of_day, model .. '\31' .. key, model .. '\31other', DAY_LIFE, 1, input, output, cached, thinking, latency)
 end
