@@ -6,6 +6,8 @@ from wire import NoAnswer, text, user
 
 WORDS = "write 200 words"
 GENERATE = {"path": "generateContent"}
+# Seconds. A gateway may try for a minute to find capacity, with pauses that chance makes longer or shorter.
+PATIENCE = 75
 SIGNATURE_REFUSED = {
     "error": {
         "code": 400,
@@ -84,6 +86,6 @@ class Laboratory:
     def ask(self, situation, stream, accounts, when):
         with self.subject(situation, accounts, **when) as client:
             try:
-                return client.message(stream=stream, messages=[user(text(WORDS))], options={"timeout": 45})
+                return client.message(stream=stream, messages=[user(text(WORDS))], options={"timeout": PATIENCE})
             except NoAnswer as failure:
                 return failure

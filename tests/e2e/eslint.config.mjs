@@ -1,4 +1,4 @@
-// Lints of the start page and of the TypeScript client's tests. Run from the root of the repository.
+// Lints of the console and of what is written in JavaScript elsewhere. Run from the root of the repository.
 import js from "@eslint/js";
 import globals from "globals";
 
@@ -22,6 +22,11 @@ const strict = {
 };
 
 export default [
+  { ignores: ["public/vendor/**"] },
   { files: ["public/**/*.js"], languageOptions: { globals: globals.browser }, rules: strict },
-  { files: ["tests/{e2e,contract}/*.mjs"], languageOptions: { globals: globals.node }, rules: strict },
+  {
+    files: ["tests/{e2e,contract}/*.mjs", "web/{test,vendor}/*.js"],
+    languageOptions: { globals: globals.node },
+    rules: strict,
+  },
 ];

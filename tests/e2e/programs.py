@@ -67,9 +67,9 @@ class Process:
 class Simulator(Process):
     """The stand-in for Google's services and its control interface."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, accounts=3):
         self.accounts = folder / "accounts.json"
-        args = [BIN / "cloudcode-sim", "--accounts", "3", "--write-accounts", self.accounts]
+        args = [BIN / "cloudcode-sim", "--accounts", accounts, "--write-accounts", self.accounts]
         super().__init__(args, clean_environment(), folder / "simulator.log")
         self.url = self.ready()["baseUrl"]
 
@@ -103,7 +103,7 @@ class Simulator(Process):
 class Gateway(Process):
     """The gateway with an empty data directory, its accounts, if it shall have any, imported by its own command."""
 
-    def __init__(self, folder, simulator, accounts=True):
+    def __init__(self, folder, simulator, accounts=True, **settings):
         self.environment = clean_environment(
             HOME=str(folder),
             HOST="127.0.0.1",
@@ -116,6 +116,7 @@ class Gateway(Process):
             OAUTH_CLIENT_SECRET="test-secret",
             LOG_FORMAT="json",
             API_KEY="test-key",
+            **settings,
         )
         if accounts:
             self.command("accounts", "import", simulator.accounts)
