@@ -5,7 +5,7 @@ if ! .ci/install.sh; then
     echo "steps: 0 passed, 1 failed"
     exit 1
 fi
-for step in lint deny test generated e2e contract; do
+for step in lint deny test generated e2e api contract chart rollout observability console; do
     check "$step" ".ci/$step.sh"
 done
 finish steps

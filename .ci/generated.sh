@@ -3,11 +3,11 @@
 . "$(dirname "$0")/lib.sh"
 unchanged() {
     local before after
-    before=$(git diff HEAD -- docs | sha256sum)
+    before=$(git diff HEAD -- docs helm k8s web/types | sha256sum)
     make --no-print-directory generate || return 1
-    after=$(git diff HEAD -- docs | sha256sum)
+    after=$(git diff HEAD -- docs helm k8s web/types | sha256sum)
     if [ "$before" != "$after" ]; then
-        git --no-pager diff --stat -- docs
+        git --no-pager diff --stat -- docs helm k8s web/types
         echo "generated files are out of date: run \`make generate\` and commit the result"
         return 1
     fi

@@ -4,4 +4,5 @@
 check "rust tests" rust_tests --all-features
 check "fuzz targets" cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
 check "doc tests" cargo test --quiet --doc --all-features
+check "console library" npm --prefix web test --silent
 finish test

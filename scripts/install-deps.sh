@@ -1,23 +1,35 @@
 #!/usr/bin/env bash
-# Installs what is missing: `run` for building and trying the gateway, `test` for its whole test suite.
+# Installs what is missing: `run` for building and trying the gateway, `demo` for the demo, `test` for its whole test
+# suite.
 #
-# On Debian and its kin packages come from apt (as root or with sudo), into the system. npm and Python
-# packages, all pinned, go below this directory: tests/e2e/node_modules and .cache/venv (Node.js is one of
-# them). On other systems the script says what is missing and stops. What is there already is left alone.
+# On Debian and its kin packages come from apt (as root or with sudo), into the system, those of servers that would be
+# started there only below .cache/debian. npm and Python packages, all pinned, go below this directory:
+# tests/*/node_modules, web/node_modules and .cache/venv (Node.js is one of them). On other systems the script says what is missing and
+# stops. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-run}
 
 # package:probe; the probe is a command that succeeds where the package is not needed.
 needs=("build-essential:cc --version" "make:make --version")
+if [ "$purpose" = demo ]; then
+    needs+=("python3:python3 --version")
+fi
 if [ "$purpose" = test ]; then
     needs+=("git:git --version" "python3:python3 --version" "python3-venv:python3 -c 'import ensurepip, venv'"
-        "redis-server:redis-server --version" "redis-tools:redis-cli --version")
+        "redis-server:redis-server --version" "redis-tools:redis-cli --version" "openssl:openssl version"
+        "chromium:chromium --version")
 fi
 
 if ! command -v cargo >/dev/null; then
     echo "missing: cargo. Install a Rust toolchain (rustup, stable, at least the rust-version of Cargo.toml) first." >&2
     exit 1
+fi
+
+# As root, where something has to be installed.
+sudo=()
+if [ "$(id -u)" -ne 0 ] && command -v sudo >/dev/null; then
+    sudo=(sudo)
 fi
 
 missing=()
@@ -30,13 +42,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
         echo "missing: ${missing[*]} (Debian's package names). This system has no apt-get: install them and try again." >&2
         exit 1
     fi
-    sudo=()
-    if [ "$(id -u)" -ne 0 ]; then
-        if ! command -v sudo >/dev/null; then
-            echo "missing: ${missing[*]}. Install them as root: apt-get install ${missing[*]}" >&2
-            exit 1
-        fi
-        sudo=(sudo)
+    if [ "$(id -u)" -ne 0 ] && [ "${#sudo[@]}" -eq 0 ]; then
+        echo "missing: ${missing[*]}. Install them as root: apt-get install ${missing[*]}" >&2
+        exit 1
     fi
     echo "installing: ${missing[*]}"
     "${sudo[@]}" apt-get update -qq
@@ -49,11 +57,12 @@ fi
 fresh() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
 mkdir -p .cache
-wanted=$(cat tests/e2e/requirements.txt scripts/tools.txt | sha256sum | cut -d' ' -f1)
+requirements=(tests/{e2e,api,chart,rollout,console}/requirements.txt)
+wanted=$(cat "${requirements[@]}" scripts/tools.txt | sha256sum | cut -d' ' -f1)
 if ! fresh .cache/venv/.installed "$wanted"; then
     [ -x .cache/venv/bin/python ] || python3 -m venv .cache/venv
     pip=(.cache/venv/bin/python -m pip install -q --disable-pip-version-check)
-    "${pip[@]}" -r tests/e2e/requirements.txt
+    "${pip[@]}" "${requirements[@]/#/--requirement=}"
     while read -r tool; do
         "${pip[@]}" --only-binary :all: --no-deps "$tool" || echo "no prebuilt ${tool%%=*} for this machine"
     done < <(grep -v '^#' scripts/tools.txt)
@@ -71,6 +80,20 @@ if ! fresh tests/e2e/node_modules/.installed "$wanted"; then
     # Puts the client's program for this machine in its place; npm may have been told to run no such scripts.
     node tests/e2e/node_modules/@anthropic-ai/claude-code/install.cjs
     echo "$wanted" >tests/e2e/node_modules/.installed
+fi
+
+for folder in tests/chart tests/console web; do
+    wanted=$(sha256sum "$folder/package-lock.json" | cut -d' ' -f1)
+    if ! fresh "$folder/node_modules/.installed" "$wanted"; then
+        npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error --ignore-scripts
+        echo "$wanted" >"$folder/node_modules/.installed"
+    fi
+done
+
+# The ingress of the rehearsed rolling updates, with Lua as ingress-nginx has it.
+scripts/unpack-debian.sh .cache/debian/nginx nginx libnginx-mod-http-lua
+if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then
+    scripts/unpack-debian.sh .cache/debian/prometheus prometheus
 fi
 
 command -v cargo-deny >/dev/null || cargo install --quiet --locked --root .cache/cargo cargo-deny@0.20.2

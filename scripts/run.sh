@@ -49,7 +49,8 @@ give_up() {
 ready() {
     local value
     for _ in $(seq 300); do
-        value=$(sed -n "s/.*\"$3\":\"\([^\"]*\)\".*/\1/p" "$2")
+        # The file may not be there yet.
+        value=$(sed -n "s/.*\"$3\":\"\([^\"]*\)\".*/\1/p" "$2" 2>/dev/null)
         if [ -n "$value" ]; then
             echo "$value"
             return
@@ -67,7 +68,8 @@ base=$(ready "$simulator" "$state/simulator.out" baseUrl) || give_up "the simula
 
 # Only these settings: nothing of the shell's, a real account or a proxy for example, gets in.
 settings=(HOME="$state" PATH="$PATH" HOST=127.0.0.1 PORT="${PORT:-8080}" DATA_DIR="$state/data"
-    CLOUDCODE_ENDPOINTS="$base" OAUTH_TOKEN_URL="$base/token" OAUTH_CLIENT_ID=sample OAUTH_CLIENT_SECRET=sample)
+    CLOUDCODE_ENDPOINTS="$base" OAUTH_AUTH_URL="$base/auth" OAUTH_TOKEN_URL="$base/token"
+    OAUTH_USERINFO_URL="$base/userinfo" OAUTH_CLIENT_ID=sample OAUTH_CLIENT_SECRET=sample)
 env -i "${settings[@]}" "$bin/antigravity-proxy" accounts import "$state/accounts.json"
 
 env -i "${settings[@]}" "$bin/antigravity-proxy" >"$state/gateway.out" 2>"$state/gateway.log" &

@@ -1,0 +1,480 @@
+"""The console itself, in a real Chromium against the real gateway: by what people see, roles and labels."""
+
+import contextlib
+import gzip
+import json
+import re
+import urllib.parse
+import urllib.request
+
+import pytest
+from fleet import until
+from own import PAGES, PASSWORD, PUBLIC, Look, Own
+from playwright.sync_api import expect
+
+expect.set_options(timeout=15_000)
+# Bytes, compressed: what a first visit loads until the first page is there.
+FIRST_LOAD = 120_000
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    with contextlib.ExitStack() as stack:
+        yield Own(stack, tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture
+def look(browser, own):
+    """Opens the console; closed at the end, when nothing may have gone wrong."""
+    opened = []
+
+    def start(**more):
+        opened.append(Look(browser, more.pop("own", own), **more))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 820, 390])
+def test_every_page_opens_clean(look, theme, width):
+    console = look(theme=theme, width=width)
+    wrong = []
+    for page in PAGES:
+        console.go(page)
+        wrong += [f"{page}: {found}" for found in console.axe()]
+        if console.overflow() > 0:
+            wrong.append(f"{page}: wider than the window")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_log_in_is_clean_and_says_what_is_wrong(look, theme):
+    console = look(theme=theme, log_in=False)
+    page = console.page
+    field = page.get_by_label("Password", exact=True)
+    expect(field).to_be_focused()
+    assert console.axe() == []
+    field.fill("not it")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text(re.compile("That password is wrong."))
+    expect(field).to_be_focused()
+    assert console.axe() == []
+    # That one answer is the browser's to complain of.
+    assert all("401" in complaint for complaint in console.complaints)
+    console.complaints.clear()
+    field.fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def test_logging_out_shows_nothing_any_more(look):
+    console = look()
+    accounts = console.go("accounts")
+    expect(accounts.get_by_role("row")).not_to_have_count(0)
+    console.page.get_by_role("button", name="Log out").click()
+    expect(console.page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(console.page.get_by_text("ada@example.com")).to_have_count(0)
+    console.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    console.page.keyboard.press("Enter")
+    expect(console.page.get_by_role("heading", name="Accounts")).to_be_visible()
+    expect(console.page.get_by_role("button", name="ada@example.com", exact=True)).to_be_visible()
+
+
+def test_a_session_that_ended_elsewhere_leads_to_the_log_in(look, own):
+    console = look()
+    console.go("accounts")
+    request = urllib.request.Request(
+        own.url + "/api/sessions", method="DELETE", headers={"x-webui-password": PASSWORD}
+    )
+    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
+
+    def asked_for_the_password():
+        # A gateway may take a session for good that it asked about within the last second.
+        console.page.keyboard.press("Tab")
+        refresh = console.page.get_by_role("button", name="Refresh", exact=True)
+        if refresh.count():
+            refresh.click()
+        return console.page.get_by_role("heading", name="Log in").count()
+
+    until("the log-in is shown", asked_for_the_password, 30)
+    # The refusal is what led there.
+    assert all("401" in complaint for complaint in console.complaints), console.complaints
+    console.complaints.clear()
+
+
+def test_links_and_back(look):
+    console = look()
+    page = console.page
+    page.get_by_role("link", name="Fleet").click()
+    expect(page.get_by_role("heading", name="Fleet")).to_be_focused()
+    assert page.title() == "Fleet · antigravity-proxy"
+    page.get_by_role("link", name="Accounts").click()
+    page.get_by_role("button", name=re.compile("^Needs attention")).click()
+    assert "state=attention" in page.url
+    page.go_back()
+    expect(page.get_by_role("button", name=re.compile("^All"))).to_have_attribute("aria-pressed", "true")
+    page.go_back()
+    expect(page.get_by_role("heading", name="Fleet")).to_be_visible()
+    page.goto(console.own.url + "/#/no-such-page")
+    expect(page.get_by_role("heading", name="There is no such page").last).to_be_visible()
+
+
+def test_accounts_can_be_found_and_sorted(look):
+    console = look()
+    accounts = console.go("accounts")
+    page = console.page
+    rows = accounts.locator("tbody tr")
+    expect(rows).to_have_count(8)
+    expect(rows.filter(has_text="eli@example.com")).to_contain_text("Banned")
+    expect(rows.filter(has_text="fay.a-rather-long-name")).to_contain_text("Needs sign-in")
+    expect(rows.filter(has_text="cas@example.com")).to_contain_text("Limited")
+    counts = [int(text) for text in accounts.locator(".segments .count").all_inner_texts()]
+    assert counts[0] == 8 and sum(counts[1:]) == 8, counts
+    page.get_by_role("searchbox").fill("ultra")
+    expect(rows).to_have_count(2)
+    assert "q=ultra" in page.url
+    page.reload()
+    expect(rows).to_have_count(2)
+    page.get_by_role("searchbox").fill("nobody")
+    page.get_by_role("button", name="Show all accounts").click()
+    expect(rows).to_have_count(8)
+    page.get_by_role("button", name="Claude left").click()
+    expect(rows.first).to_contain_text("cas@example.com")
+    header = page.get_by_role("columnheader", name="Claude left")
+    expect(header).to_have_attribute("aria-sort", "ascending")
+
+
+def test_an_account_is_disabled_and_that_is_undone(look):
+    console = look()
+    accounts = console.go("accounts")
+    switch = accounts.get_by_role("switch", name="Use hal@example.com")
+    switch.click()
+    expect(switch).to_have_attribute("aria-checked", "false")
+    expect(accounts.locator("tr").filter(has_text="hal@example.com")).to_contain_text("Disabled")
+    console.page.get_by_role("button", name="Undo").click()
+    expect(switch).to_have_attribute("aria-checked", "true")
+    expect(console.page.get_by_text("hal@example.com is enabled")).to_be_visible()
+
+
+def test_a_change_elsewhere_shows_at_once(look, own):
+    console = look()
+    accounts = console.go("accounts")
+    expect(console.page.get_by_role("banner").get_by_text("Live")).to_be_visible()
+    switch = accounts.get_by_role("switch", name="Use gus@example.com")
+    for enabled in (False, True):
+        body = json.dumps({"enabled": enabled}).encode()
+        headers = {"x-webui-password": PASSWORD, "content-type": "application/json"}
+        request = urllib.request.Request(own.url + "/api/accounts/gus%40example.com/toggle", body, headers)
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).close()
+        expect(switch).to_have_attribute("aria-checked", str(enabled).lower())
+
+
+def test_without_the_stream_it_asks_again(look):
+    console = look(log_in=False)
+    console.context.route("**/api/events*", lambda route: route.abort())
+    console.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    console.page.keyboard.press("Enter")
+    fleet = console.go("fleet")
+    expect(console.page.get_by_role("banner").get_by_text("Polling")).to_be_visible()
+    with console.page.expect_response("**/api/replicas"):
+        pass
+    expect(fleet.get_by_role("table")).to_be_visible()
+    # It comes back, and what was missed is read.
+    console.context.unroute("**/api/events*")
+    expect(console.page.get_by_role("banner").get_by_text("Live")).to_be_visible(timeout=40_000)
+    console.complaints = [one for one in console.complaints if "ERR_FAILED" not in one]
+
+
+def test_many_accounts_are_drawn_as_they_are_wanted(look):
+    console = look()
+    limits = {"claude-opus-4-6-thinking": {"remaining": "50%", "remainingFraction": 0.5, "resetTime": None}}
+    one = {
+        "source": "oauth", "enabled": True, "modelRateLimits": {}, "isInvalid": False, "modelQuotaThresholds": {},
+        "subscription": {"tier": "pro"}, "status": "ok", "limits": limits,
+    }  # fmt: skip
+    accounts = [{"email": f"user{n}@example.com"} | one for n in range(500)]
+    body = {"timestamp": "", "totalAccounts": 500, "models": [], "modelConfig": {}, "globalQuotaThreshold": 0}
+    console.context.route("**/account-limits", lambda route: route.fulfill(json=body | {"accounts": accounts}))
+    # What was asked for before is not asked for again at once.
+    console.page.reload()
+    rows = console.go("accounts").locator("tbody tr:not(.gap)")
+    expect(rows.first).to_contain_text("user0@")
+    assert rows.count() < 100
+    expect(console.page.get_by_role("table")).to_have_attribute("aria-rowcount", "501")
+    height = console.page.evaluate("document.documentElement.scrollHeight")
+    for place, row in (("scrollHeight / 2", 250), ("scrollHeight", 499), ("scrollHeight / 4", 125)):
+        console.page.evaluate(f"scrollTo(0, document.documentElement.{place} - innerHeight / 2)")
+        there = rows.filter(has_text=f"user{row}@")
+        expect(there).to_be_in_viewport()
+        expect(there).to_have_attribute("aria-rowindex", str(row + 2))
+        assert rows.count() < 100, "rows out of sight are taken out again"
+    assert console.page.evaluate("document.documentElement.scrollHeight") == pytest.approx(height, abs=20)
+    # From the last row that is drawn the keyboard goes on to those that were not.
+    last = int(rows.last.get_attribute("aria-rowindex"))
+    rows.last.get_by_role("button").last.focus()
+    for _ in range(4):
+        console.page.keyboard.press("Tab")
+        expect(rows.filter(has=console.page.locator(":focus"))).to_have_attribute("aria-rowindex", str(last + 1))
+    console.page.get_by_role("searchbox").fill("user49")
+    expect(rows).to_have_count(11)
+
+
+def test_details_by_keyboard(look):
+    console = look()
+    accounts = console.go("accounts")
+    page = console.page
+    link = accounts.get_by_role("button", name="ada@example.com", exact=True)
+    link.focus()
+    page.keyboard.press("Enter")
+    drawer = page.get_by_role("dialog", name="ada@example.com")
+    expect(drawer).to_be_visible()
+    expect(drawer.get_by_role("row", name=re.compile("claude-opus"))).to_contain_text("62%")
+    assert "open=ada" in page.url
+    assert console.axe() == []
+    page.keyboard.press("Escape")
+    expect(drawer).to_have_count(0)
+    expect(link).to_be_focused()
+    assert "open=" not in page.url
+
+
+def test_menus_by_keyboard(look):
+    console = look()
+    page = console.page
+    page.get_by_role("button", name="Display").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("menuitemradio", name="As the system")).to_be_focused()
+    assert console.axe() == []
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    expect(page.get_by_role("button", name="Display")).to_be_focused()
+    page.reload()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+def test_privacy_mode_hides_every_address(look):
+    console = look()
+    accounts = console.go("accounts")
+    page = console.page
+    page.get_by_role("button", name="Display").click()
+    page.get_by_role("menuitemcheckbox", name="Privacy mode").click()
+    expect(page.get_by_text("Addresses hidden")).to_be_visible()
+    assert "@" not in accounts.inner_text()
+    expect(accounts.get_by_role("button", name=re.compile(r"^account-\w{5}$"))).to_have_count(8)
+    page.get_by_text("Addresses hidden").click()
+    expect(page.get_by_role("button", name="ada@example.com", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("language", "word"),
+    [("zh-CN", "账号"), ("id-ID", "Akun"), ("pt-BR", "Contas"), ("tr-TR", "Hesaplar"), ("fr-FR", "Accounts")],
+)
+def test_languages(look, language, word):
+    console = look(language=language, log_in=False)
+    console.page.locator("[name=password]").fill(PASSWORD)
+    console.page.keyboard.press("Enter")
+    expect(console.page.get_by_role("link", name=word, exact=True)).to_be_visible()
+    for page in ("accounts", "fleet", "overview", "connect"):
+        text = console.go(page).inner_text()
+        assert not re.search(r"\b(app|accounts|fleet|overview|connect)\.\w", text), text
+    assert console.page.locator("html").get_attribute("lang") == ("en" if language == "fr-FR" else language[:2] if language[:2] in ("id", "tr") else language)
+
+
+def test_a_gateway_that_goes_and_comes_leaves_what_was_there(look):
+    console = look()
+    accounts = console.go("accounts")
+    console.context.route("**/account-limits", lambda route: route.fulfill(status=503, json={"status": "error", "error": "The store is away"}))
+    console.page.get_by_role("button", name="Refresh", exact=True).first.click()
+    notice = accounts.get_by_role("status").filter(has_text="Not up to date")
+    expect(notice).to_contain_text("The store is away")
+    expect(accounts.locator("tbody tr")).to_have_count(8)
+    assert console.axe() == []
+    console.context.unroute("**/account-limits")
+    notice.get_by_role("button", name="Try again").click()
+    expect(notice).to_have_count(0)
+    console.complaints = [one for one in console.complaints if "503" not in one]
+
+
+def test_an_error_says_what_failed_and_how_to_go_on(look):
+    console = look()
+    console.context.route("**/api/replicas", lambda route: route.fulfill(status=500, json={"status": "error", "error": "It broke"}))
+    fleet = console.go("fleet")
+    expect(fleet.get_by_role("alert")).to_contain_text("It broke")
+    assert console.axe() == []
+    console.context.unroute("**/api/replicas")
+    fleet.get_by_role("button", name="Try again").click()
+    expect(fleet.get_by_role("table")).to_be_visible()
+    console.complaints = [one for one in console.complaints if "500" not in one]
+
+
+def test_the_fleet_is_counted(look, browser, tmp_path):
+    with contextlib.ExitStack() as stack:
+        own = Own(stack, tmp_path, replicas=2)
+        console = look(own=own)
+        fleet = console.go("fleet")
+        expect(fleet.locator("tbody tr")).to_have_count(2)
+        expect(fleet.get_by_text("of 2 replicas")).to_be_visible()
+        expect(fleet.get_by_text("answers you")).to_have_count(1)
+        assert console.axe() == []
+
+
+def test_without_accounts_it_says_what_to_do(look, tmp_path):
+    with contextlib.ExitStack() as stack:
+        own = Own(stack, tmp_path, accounts=False)
+        console = look(own=own)
+        accounts = console.go("accounts")
+        expect(accounts.get_by_role("heading", name="No accounts yet")).to_be_visible()
+        overview = console.go("overview")
+        expect(overview.get_by_text("not ready for requests")).to_be_visible()
+        assert console.axe() == []
+
+
+def test_the_first_load_is_small(look):
+    console = look(log_in=False)
+    loaded = set()
+    console.page.on("response", lambda response: loaded.add(urllib.parse.urlsplit(response.url).path))
+    console.page.reload()
+    console.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    console.page.keyboard.press("Enter")
+    expect(console.page.get_by_role("heading", name="Overview")).to_be_visible()
+    console.go("overview")
+    files = {path: PUBLIC / (path[1:] or "index.html") for path in loaded if not path.startswith(("/api/", "/account-limits"))}
+    sizes = {path: len(gzip.compress(file.read_bytes())) for path, file in files.items()}
+    print(sum(sizes.values()), sizes)
+    assert 20_000 < sum(sizes.values()) < FIRST_LOAD, sizes
+
+
+def test_ten_thousand_rows_are_few_in_the_page(look):
+    console = look()
+    console.go("fleet")
+    page = console.page
+    page.evaluate(
+        """async () => {
+            await import('/js/ui/virtual.js');
+            const rows = document.createElement('x-rows');
+            rows.id = 'rows';
+            rows.label = 'Lines';
+            rows.height = 24;
+            rows.items = Array.from({ length: 10_000 }, (_, n) => n);
+            rows.row = (n) => `line ${n}`;
+            rows.style.height = '300px';
+            document.querySelector('main').append(rows);
+        }"""
+    )
+    rows = page.get_by_role("list", name="Lines")
+    expect(rows.get_by_text("line 0", exact=True)).to_be_visible()
+    assert rows.get_by_role("listitem").count() < 60
+    page.evaluate("document.querySelector('#rows').toEnd()")
+    expect(rows.get_by_text("line 9999", exact=True)).to_be_visible()
+    assert rows.get_by_role("listitem").count() < 60
+    expect(rows.get_by_role("listitem").last).to_have_attribute("aria-posinset", "10000")
+    rows.focus()
+    page.keyboard.press("Home")
+    expect(rows.get_by_text("line 0", exact=True)).to_be_visible()
+    assert console.axe() == []
+
+
+def test_a_chart_is_a_table_too(look):
+    console = look(theme="dark")
+    console.go("fleet")
+    page = console.page
+    page.evaluate(
+        """async () => {
+            await import('/js/ui/chart.js');
+            const chart = document.createElement('x-chart');
+            Object.assign(chart, {
+                id: 'chart',
+                label: 'Requests',
+                times: Array.from({ length: 60 }, (_, n) => 1_800_000_000_000 + n * 60_000),
+                series: [
+                    { label: 'Claude', values: Array.from({ length: 60 }, (_, n) => (n % 7 ? n : null)) },
+                    { label: 'Gemini', values: Array.from({ length: 60 }, (_, n) => 60 - n) },
+                ],
+                area: true,
+            });
+            document.querySelector('main').append(chart);
+        }"""
+    )
+    chart = page.get_by_role("figure", name="Requests")
+    expect(chart.locator("canvas")).to_be_visible()
+    drawn = "(canvas) => new Set(new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"
+    assert chart.locator("canvas").evaluate(drawn) > 10
+    first = chart.locator("canvas").element_handle()
+    page.evaluate("document.querySelector('#chart').series = document.querySelector('#chart').series.map((one) => ({ ...one }))")
+    page.evaluate("document.querySelector('#chart').updateComplete.then(() => undefined)")
+    assert first.evaluate("(canvas) => canvas.isConnected"), "new figures make no new chart"
+    chart.get_by_role("button", name="As a table").click()
+    expect(chart.get_by_role("row")).to_have_count(61)
+    expect(chart.get_by_role("row").nth(1)).to_contain_text("59")
+    assert console.axe() == []
+    chart.get_by_role("button", name="As a table").click()
+    expect(chart.locator("canvas")).to_be_visible()
+
+
+def test_a_question_keeps_the_focus_and_gives_it_back(look):
+    console = look()
+    console.go("fleet")
+    page = console.page
+    ask = """async (typed) => {
+        const { confirm } = await import('/js/ui/dialog.js');
+        const what = { title: 'Remove it?', text: 'It is gone then.', action: 'Remove', tone: 'bad' };
+        window.answer = undefined;
+        confirm(typed ? { ...what, typed } : what).then((answer) => { window.answer = answer; });
+    }"""
+    refresh = page.get_by_role("button", name="Refresh", exact=True)
+    refresh.focus()
+    page.evaluate(ask, "")
+    dialog = page.get_by_role("alertdialog", name="Remove it?")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    assert console.axe() == []
+    page.keyboard.press("Escape")
+    until("it is answered", lambda: page.evaluate("answer") is False)
+    expect(dialog).to_have_count(0)
+    expect(refresh).to_be_focused()
+    page.evaluate(ask, "ada")
+    expect(dialog.get_by_role("button", name="Remove")).to_be_disabled()
+    dialog.get_by_label("Type ada to confirm").fill("ada")
+    page.keyboard.press("Enter")
+    until("it is answered", lambda: page.evaluate("answer") is True)
+    expect(dialog).to_have_count(0)
+
+
+def test_the_first_password(look, tmp_path):
+    with contextlib.ExitStack() as stack:
+        away = {"HOST": "0.0.0.0", "ALLOWED_HOSTS": "127.0.0.1", "TRUSTED_PROXIES": "127.0.0.1"}
+        own = Own(stack, tmp_path, WEBUI_PASSWORD="", **away)
+        own.url = own.url.replace("0.0.0.0", "127.0.0.1")
+        token = re.search(r"agp_setup_[\w-]+", (tmp_path / "a/gateway.log").read_text())[0]
+        console = look(own=own, log_in=False)
+        page = console.page
+        # From the gateway's own machine there is nothing to ask for.
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        expect(page.get_by_role("button", name="Log out")).to_have_count(0)
+        page.context.set_extra_http_headers({"x-forwarded-for": "203.0.113.9"})
+        page.reload()
+        expect(page.get_by_role("heading", name="Set a password")).to_be_visible()
+        assert console.axe() == []
+        page.get_by_label("Setup token").fill("agp_setup_no")
+        page.get_by_label("New password").fill(PASSWORD)
+        page.get_by_label("Once more").fill(PASSWORD + "!")
+        page.get_by_role("button", name="Set password").click()
+        expect(page.get_by_role("alert")).to_have_text("The two passwords are not the same.")
+        page.get_by_label("Once more").fill(PASSWORD)
+        page.get_by_role("button", name="Set password").click()
+        expect(page.get_by_role("alert")).not_to_have_text("The two passwords are not the same.")
+        expect(page.get_by_role("alert")).not_to_be_empty()
+        assert all("40" in complaint for complaint in console.complaints), console.complaints
+        console.complaints.clear()
+        page.get_by_label("Setup token").fill(token)
+        page.get_by_role("button", name="Set password").click()
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def test_nothing_is_inline():
+    for file in [PUBLIC / "index.html", *(PUBLIC / "js").rglob("*.js")]:
+        assert not re.search(r"<style|\sstyle=|styleMap|\son\w+=\"", file.read_text()), file
