@@ -131,9 +131,10 @@ impl Cluster {
         &self.nodes
     }
 
-    /// Which node owns the slot of `key`, by the word of the first one that answers.
+    /// Which node owns the slot of `key`, by its own word: the others hear a moment later that it moved.
     pub(crate) fn owner(&self, key: &str) -> usize {
-        self.nodes.iter().find_map(|node| self.owner_by(node, key)).expect("a node tells")
+        let owns = |&at: &usize| self.owner_by(&self.nodes[at], key) == Some(at);
+        (0..self.nodes.len()).find(owns).expect("a node owns it")
     }
 
     fn owner_by(&self, told: &RedisServer, key: &str) -> Option<usize> {
