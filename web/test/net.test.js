@@ -234,6 +234,27 @@ describe("resources", () => {
     end();
   });
 
+  it("are there as they were when it was wished, though an older answer is under way", async () => {
+    const { one, end } = await looked("api/j");
+    /** @type {((text: string) => void)[]} */
+    const held = [];
+    answer = () => new Promise((give) => held.push((text) => give({ status: 200, body: { text } })));
+    const first = one.reload();
+    await settle();
+    let done = false;
+    const wished = one.reload().then(() => {
+      done = true;
+    });
+    held[0]("before");
+    await first;
+    await settle();
+    assert.deepEqual([one.peek().data.text, done], ["before", false]);
+    held[1]("after");
+    await wished;
+    assert.equal(one.peek().data.text, "after");
+    end();
+  });
+
   it("show a change at once, and take it back when it is refused", async () => {
     let on = true;
     answer = (_, { method }) =>

@@ -123,7 +123,9 @@ function make(path, every, events, steady) {
   let timer;
   /** @type {AbortController | null} */
   let asking = null;
-  let again = false;
+  let running = Promise.resolve();
+  /** @type {Promise<void> | null} The one after it, where it was wished for meanwhile. */
+  let next = null;
   let begun = 0;
   /** Since it was answered last. */
   let failures = 0;
@@ -139,13 +141,24 @@ function make(path, every, events, steady) {
     survey();
   }
 
-  async function reload() {
+  /** @returns {Promise<void>} Ends when it is there as it is from now on. */
+  function reload() {
     clearTimeout(timer);
-    if (asking) {
-      // What is under way may have been read before what we were told of.
-      again = true;
-      return;
+    if (!asking) {
+      running = read();
+      return running;
     }
+    // What is under way may have been read before what we were told of.
+    next ??= running
+      .catch(() => {})
+      .then(() => {
+        next = null;
+        return watched.has(self) ? reload() : undefined;
+      });
+    return next;
+  }
+
+  async function read() {
     const own = new AbortController();
     asking = own;
     begun = Date.now();
@@ -162,12 +175,7 @@ function make(path, every, events, steady) {
         asking = null;
       }
     }
-    if (again && watched.has(self)) {
-      again = false;
-      await reload();
-    } else {
-      plan();
-    }
+    plan();
   }
 
   /** @param {unknown} error */
@@ -236,7 +244,6 @@ function make(path, every, events, steady) {
     ends = [];
     asking?.abort();
     asking = null;
-    again = false;
     survey();
   }
 

@@ -54,6 +54,8 @@ async function explain(redraw) {
   try {
     const wish = Object.fromEntries(Object.entries(asked).filter(([, value]) => value));
     answer = await api(`api/strategy/explain?${new URLSearchParams(wish)}`);
+    // Whoever asks at once may be faster than they are.
+    await (settings.peek().data ? null : settings.reload());
     made = weights();
     tried = {};
     error = null;

@@ -32,7 +32,8 @@ export const at = (name) => `api/server/presets/${encodeURIComponent(name)}`;
  */
 export function edit({ preset, config, data }) {
   const draft = new Draft(data.rows, config);
-  let name = preset?.name ?? "";
+  let kept = preset?.name;
+  let name = kept ?? "";
   let description = preset?.description ?? "";
   /** @type {"form" | "json"} */
   let mode = "form";
@@ -280,7 +281,7 @@ export function edit({ preset, config, data }) {
       return;
     }
     const taken = (list.peek().data?.presets ?? []).some((one) => one.name === wished);
-    if (taken && wished !== preset?.name) {
+    if (taken && wished !== kept) {
       wrong = t("settings.presets.taken", { name: wished });
       dialog.draw();
       return;
@@ -288,8 +289,10 @@ export function edit({ preset, config, data }) {
     busy = true;
     dialog.draw();
     try {
-      if (preset && wished !== preset.name) {
-        await api(at(preset.name), { method: "PATCH", body: { name: wished } });
+      if (kept && wished !== kept) {
+        await api(at(kept), { method: "PATCH", body: { name: wished } });
+        // What follows may fail, and be tried again.
+        kept = wished;
       }
       // The whole of it: a change would leave what was taken out.
       const answer = await api("api/server/presets", {
