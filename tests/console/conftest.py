@@ -13,6 +13,7 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "observability"), str(TESTS / "e2e"), str(TESTS / "chart")]
 
 from fleet import KEY, Redis, Replica, Upstream  # noqa: E402
+from own import Look  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from nginx import Site  # noqa: E402
 
@@ -102,6 +103,20 @@ def browser():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def look(browser, own):
+    """Opens the console, of another gateway with `own=`; closed at the end, when nothing may have gone wrong."""
+    opened = []
+
+    def start(**more):
+        opened.append(Look(browser, more.pop("own", own), **more))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
 
 
 __all__ = ["KEY"]

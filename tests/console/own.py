@@ -3,11 +3,12 @@
 import json
 import os
 import urllib.parse
+import urllib.request
 
-from fleet import KEY, Process, Redis, Replica, Simulator
+from fleet import KEY, Process, Redis, Replica, Simulator, until
 from nginx import Site
 from playwright.sync_api import expect
-from programs import BIN, CLAUDE, GEMINI, ROOT, clean_environment
+from programs import BIN, CLAUDE, DIRECT, GEMINI, ROOT, clean_environment
 
 PASSWORD = "correct horse battery"
 PUBLIC = ROOT / "public"
@@ -40,6 +41,36 @@ DRAWN = """async () => {
     const ends = document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime !== Infinity);
     await Promise.allSettled(ends.map((one) => one.finished));
 }"""
+
+
+def call(own, method, path, body=None):
+    """What the API of a gateway says, past the browser."""
+    headers = {"x-webui-password": PASSWORD, "content-type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    with DIRECT.open(urllib.request.Request(own.url + path, data, headers, method=method), timeout=60) as answer:
+        return json.load(answer)
+
+
+def surveyed(own):
+    """Waits until something is known of each account: right after the start nobody has asked for it yet."""
+
+    def known():
+        return all(one["status"] != "error" for one in call(own, "GET", "/account-limits")["accounts"])
+
+    until("accounts are asked for", known)
+    return own
+
+
+def logged(own, *words):
+    """Waits for a request's line with each of these words: it is written a moment after the answer."""
+    path = "/api/logs?limit=1000&q=" + urllib.parse.quote("/v1/messages ")
+    for word in words:
+        until(f"{word} is in the log", lambda: any(word in line["message"] for line in call(own, "GET", path)["logs"]))
+
+
+def counted(own, *models):
+    """Waits until the usage tells of each of these models."""
+    until("it is counted", lambda: set(models) <= {row["model"] for row in call(own, "GET", "/api/usage?groupBy=model")["usage"]})
 
 
 class Google(Simulator):
@@ -117,6 +148,14 @@ class Look:
         if not any(word in text for word in self.forgiven):
             self.complaints.append(text)
 
+    def forgive(self, *words):
+        """That something was refused is what was tested: complaints with one of the words are none, and there are no others.
+        The last of them may still be on its way."""
+        self.forgiven += words
+        others = [one for one in self.complaints if not any(word in one for word in words)]
+        assert others == [], json.dumps(others, indent=1)
+        self.complaints.clear()
+
     def failed(self, request):
         # What a page had asked for when it was left, and a stream that was closed, are no failures.
         if request.failure != "net::ERR_ABORTED":
@@ -129,6 +168,14 @@ class Look:
         self.page.locator(f"page-{page} h1").wait_for(state="attached")
         expect(self.page.locator("main .skeleton")).to_have_count(0)
         return self.page.locator(f"page-{page}")
+
+    def unseen(self):
+        """As in a tab that is not looked at: nothing is asked for any more unless it is wished for."""
+        self.page.evaluate("""() => {
+            Object.defineProperty(document, 'hidden', { get: () => true });
+            document.dispatchEvent(new Event('visibilitychange'));
+        }""")
+        expect(self.page.locator(".top .turning")).to_have_count(0)
 
     def axe(self, within=None):
         """What axe finds wrong, by WCAG 2.2 AA and its best practices: of the whole page, or of what is in there."""
@@ -166,4 +213,4 @@ class Look:
         assert self.complaints == [], json.dumps(self.complaints, indent=1)
 
 
-__all__ = ["KEY", "PAGES", "PASSWORD", "Look", "Own"]
+__all__ = ["KEY", "PAGES", "PASSWORD", "Look", "Own", "call", "counted", "logged", "surveyed"]
