@@ -64,6 +64,7 @@ generate: ## Write all generated files (after `make install-deps`)
 	@cargo run --quiet --all-features --bin antigravity-proxy -- config docs --metrics >.cache/metrics.md
 	@mv .cache/metrics.md docs/metrics.md
 	@PATH="$(CURDIR)/.cache/venv/bin:$$PATH" npm --prefix web run --silent types >/dev/null
+	@node web/first.js
 	@.cache/venv/bin/python scripts/dashboards.py
 	@.cache/venv/bin/python scripts/chart.py
 

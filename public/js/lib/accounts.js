@@ -103,6 +103,9 @@ export function moment(text) {
   return at;
 }
 
+/** An account's own path of the API. @param {string} email */
+export const pathOf = (email) => `api/accounts/${encodeURIComponent(email)}`;
+
 /** @param {string} model @returns {"claude" | "gemini" | "other"} */
 export function family(model) {
   return model.includes("claude") ? "claude" : model.includes("gemini") ? "gemini" : "other";

@@ -4,6 +4,7 @@ import { guard, html, nothing } from "../../vendor/lit.js";
 import { STATES, spentUntil, stateOf, tightest } from "../lib/accounts.js";
 import { act } from "../lib/action.js";
 import { access, api } from "../lib/api.js";
+import { part } from "../lib/errors.js";
 import { floorAt, floorOf } from "../lib/floors.js";
 import { dateTime, percent, plain } from "../lib/format.js";
 import { language, t } from "../lib/i18n.js";
@@ -45,15 +46,17 @@ import {
   verify,
   verifyAll,
 } from "./accounts/changes.js";
-import { fix, fixAll } from "./accounts/fix.js";
-import { signIn } from "./accounts/signin.js";
-import { exportAccounts, importAccounts } from "./accounts/transfer.js";
 
 /** @import { components } from "../../../web/types/api.d.ts" */
 /** @typedef {components["schemas"]["AccountLimits"]} AccountLimits */
 /** @typedef {import("../lib/accounts.js").Account} Account */
 
 export const tag = "page-accounts";
+
+// What is asked for by a click is loaded then.
+const fixes = () => part(import("./accounts/fix.js"));
+const signIns = () => part(import("./accounts/signin.js"));
+const transfers = () => part(import("./accounts/transfer.js"));
 
 loadStyle("pages/accounts");
 loadStyle("pages/pool");
@@ -119,7 +122,8 @@ class AccountsPage extends View {
         label: t("accounts.command.export"),
         icon: "external",
         disabled: !data || data.accounts.length === 0,
-        run: () => exportAccounts(status.peek().data?.access.consolePassword ?? true),
+        run: async () =>
+          (await transfers())?.exportAccounts(status.peek().data?.access.consolePassword ?? true),
       },
       {
         label: t("accounts.command.quotas"),
@@ -156,7 +160,7 @@ class AccountsPage extends View {
           ? html`<button
               type="button"
               class="button"
-              @click=${() => fixAll(waiting.map(({ email }) => email)).then(accounts.reload)}
+              @click=${() => this.mendAll(waiting.map(({ email }) => email))}
             >
               ${icon("warn")}${t("accounts.fixAll", { n: waiting.length })}
             </button>`
@@ -178,14 +182,14 @@ class AccountsPage extends View {
   }
 
   async add() {
-    if (await signIn()) {
+    if (await (await signIns())?.signIn()) {
       await accounts.reload();
     }
   }
 
   async import() {
     const known = accounts.peek().data?.accounts.map(({ email }) => email) ?? [];
-    if (await importAccounts(known)) {
+    if (await (await transfers())?.importAccounts(known)) {
       await accounts.reload();
     }
   }
@@ -473,13 +477,19 @@ class AccountsPage extends View {
 
   /** @param {string} email */
   async mend(email) {
-    await fix(email);
+    await (await fixes())?.fix(email);
+    await accounts.reload();
+  }
+
+  /** @param {string[]} emails */
+  async mendAll(emails) {
+    await (await fixes())?.fixAll(emails);
     await accounts.reload();
   }
 
   /** @param {string} email */
   async again(email) {
-    if (await signIn({ email })) {
+    if (await (await signIns())?.signIn({ email })) {
       await accounts.reload();
     }
   }

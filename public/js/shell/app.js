@@ -2,6 +2,7 @@
 
 import { html, nothing } from "../../vendor/lit.js";
 import { access, reachable } from "../lib/api.js";
+import { part } from "../lib/errors.js";
 import { has, language, LANGUAGES, messages, speak, t } from "../lib/i18n.js";
 import { stream } from "../lib/live.js";
 import { prefer, prefs } from "../lib/prefs.js";
@@ -12,13 +13,12 @@ import { define, loadStyle, styled, View } from "../lib/view.js";
 import { FIRST, pageOf, PAGES } from "../pages.js";
 import { icon } from "../ui/icons.js";
 import { empty, failure, skeleton } from "../ui/parts.js";
-import { open } from "../ui/dialog.js";
 import "../ui/menu.js";
 import "../ui/time.js";
+import "./bell.js";
 import "./door.js";
 import { command, findAnything, listen } from "./keys.js";
 import "./toasts.js";
-import "./tray.js";
 
 const GROUPS = /** @type {const} */ (["observe", "pool", "operate"]);
 
@@ -218,8 +218,12 @@ class App extends View {
     </nav>`;
   }
 
-  more() {
-    this.drawer = open(
+  async more() {
+    const dialog = await part(import("../ui/dialog.js"));
+    if (!dialog) {
+      return;
+    }
+    this.drawer = dialog.open(
       (close, titleId) =>
         html`<div class="frame">
           <header>
@@ -268,7 +272,7 @@ class App extends View {
         ${icon("search")}<span>${t("app.find.short")}</span
         ><kbd aria-hidden="true" data-keys=${command()}></kbd>
       </button>
-      <x-tray></x-tray>
+      <x-bell></x-bell>
       <button
         type="button"
         class="button icon-only ghost ${busy.get() ? "turning" : ""}"

@@ -17,8 +17,9 @@ import { PAGES } from "../pages.js";
 import { open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
 import { viewHref } from "../ui/views.js";
+import { openTray } from "./bell.js";
 import { help, palette as keysOf } from "./keys.js";
-import { mendAll, openTray, waiting } from "./tray.js";
+import { mendAll, waiting } from "./tray.js";
 
 /**
  * @typedef {object} Choice

@@ -1,17 +1,17 @@
-// <x-tray>: how many things need somebody, and behind it which ones, with the way to each.
+// What needs somebody, with the way to each. Loaded when it is asked for.
 
 import { html, nothing } from "../../vendor/lit.js";
-import { access } from "../lib/api.js";
-import { list, number, plain } from "../lib/format.js";
+import { list, plain } from "../lib/format.js";
 import { messages, t } from "../lib/i18n.js";
 import { masked, who } from "../lib/privacy.js";
 import { href } from "../lib/router.js";
 import { tracker } from "../lib/signal.js";
-import { define, loadStyle, View } from "../lib/view.js";
+import { loadStyle } from "../lib/view.js";
 import { frame, open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
 import { empty, failure, skeleton } from "../ui/parts.js";
-import { attention, begin, look } from "./watch.js";
+import { attention } from "./bell.js";
+import { look } from "./watch.js";
 
 /** @typedef {import("../lib/attention.js").Need} Need */
 
@@ -41,7 +41,6 @@ const WHERE = {
 /** Those whose owners have to act, one after the other. */
 const MENDED = ["signIn", "verify", "banned"];
 
-let begun = false;
 let opening = false;
 /** @type {import("../ui/dialog.js").Opened | null} */
 let shown = null;
@@ -149,32 +148,3 @@ function row({ kind, tone, n, names }, close) {
     </div>
   </li>`;
 }
-
-class Tray extends View {
-  connectedCallback() {
-    super.connectedCallback();
-    if (!begun && access.peek() === "in") {
-      begun = true;
-      begin();
-    }
-  }
-
-  render() {
-    const all = attention.get() ?? [];
-    const worst = all[0]?.tone;
-    return html`<button
-      type="button"
-      class="button icon-only ghost tray"
-      aria-haspopup="dialog"
-      aria-label=${t("app.attention", { n: all.length })}
-      title=${t("app.attention", { n: all.length })}
-      @click=${() => openTray()}
-    >
-      ${icon("bell")}${
-        worst ? html`<span class="tray-count num" data-tone=${worst}>${number(all.length)}</span>` : nothing
-      }
-    </button>`;
-  }
-}
-
-define("x-tray", Tray);

@@ -6,16 +6,11 @@ import { now } from "../lib/clock.js";
 import { on, stream } from "../lib/live.js";
 import { lost, LOST_MS, past } from "../lib/past.js";
 import { resource } from "../lib/resource.js";
-import { signal } from "../lib/signal.js";
-
-/** @typedef {import("../lib/attention.js").Need} Need */
-
-/** What needs somebody; `null` before anything is known. */
-export const attention = signal(/** @type {Need[] | null} */ (null));
+import { attention } from "./bell.js";
 
 /** How far apart it is asked for, in ms: what is small, and the accounts with all their quotas. */
 const [SMALL_MS, LARGE_MS] = [60_000, 300_000];
-/** Not in the way of the page that is opened first; and events come in swarms. */
+/** After a log-in it is not in the way of the page that is opened first; and events come in swarms. */
 const [FIRST_MS, GATHER_MS] = [1_500, 3_000];
 
 /** The accounts are asked for no more often than that, however much happens. */
@@ -105,7 +100,7 @@ function remember() {
   }
 }
 
-/** Begins; called once, when somebody is let in. */
+/** Begins; called once, a moment after somebody was let in. */
 export function begin() {
   access.subscribe(() => {
     if (access.peek() === "in") {
@@ -118,8 +113,8 @@ export function begin() {
       large = 0;
     }
   });
-  plan(true, FIRST_MS);
-  setTimeout(remember, FIRST_MS);
+  look({ accounts: true });
+  remember();
   setInterval(() => !document.hidden && look(), SMALL_MS);
   on(["replica"], (event) => {
     events = [...events, event].slice(-MOST);

@@ -1,6 +1,7 @@
 // What is done to accounts: one at a time with undo, or to many with a preview.
 
 import { html } from "../../../vendor/lit.js";
+import { pathOf } from "../../lib/accounts.js";
 import { act } from "../../lib/action.js";
 import { api } from "../../lib/api.js";
 import { floorAt, floorChange, withFloor } from "../../lib/floors.js";
@@ -12,7 +13,6 @@ import { toast } from "../../lib/toast.js";
 import { bulk, redraw } from "../../ui/bulk.js";
 import { confirm } from "../../ui/dialog.js";
 import "../../ui/floor.js";
-import { at } from "./fix.js";
 
 /** @import { components } from "../../../../web/types/api.d.ts" */
 /** @typedef {components["schemas"]["AccountLimits"]} AccountLimits */
@@ -36,7 +36,7 @@ export const readOnly = (one) => one.source === "database";
 export function enable(email, enabled) {
   return act({
     on: accounts,
-    send: () => api(`${at(email)}/toggle`, { body: { enabled } }),
+    send: () => api(`${pathOf(email)}/toggle`, { body: { enabled } }),
     show: (data) => ({
       ...data,
       accounts: data.accounts.map((one) => (one.email === email ? { ...one, enabled } : one)),
@@ -50,7 +50,7 @@ export function enable(email, enabled) {
 export const refresh = (email) =>
   act({
     on: accounts,
-    send: () => api(`${at(email)}/refresh`, { method: "POST" }),
+    send: () => api(`${pathOf(email)}/refresh`, { method: "POST" }),
     done: t("accounts.refreshed", { email: who(email) }),
   });
 
@@ -61,7 +61,7 @@ export async function verify(email) {
   await act({
     on: accounts,
     send: async () => {
-      trial = await api(`${at(email)}/verify`, { method: "POST", timeout: 60_000 });
+      trial = await api(`${pathOf(email)}/verify`, { method: "POST", timeout: 60_000 });
       toast(
         trial?.works
           ? { text: t("accounts.trial.works", { email: who(email) }) }
@@ -83,7 +83,7 @@ export async function remove(email) {
     meant &&
     act({
       on: accounts,
-      send: () => api(at(email), { method: "DELETE" }),
+      send: () => api(pathOf(email), { method: "DELETE" }),
       show: (data) => ({ ...data, accounts: data.accounts.filter((one) => one.email !== email) }),
       done: t("accounts.deleted", { email: who(email) }),
     })
@@ -105,7 +105,7 @@ export function setFloor(email, model, value) {
   const before = floorAt(one, model, 0).own;
   return act({
     on: accounts,
-    send: () => api(at(email), { method: "PATCH", body: floorChange(one, model, value) }),
+    send: () => api(pathOf(email), { method: "PATCH", body: floorChange(one, model, value) }),
     show: (data) => withFloor(data, new Set([email]), model, value),
     done: t(value === null ? "accounts.floor.taken" : "accounts.floor.set", {
       what: model ?? who(email),
@@ -149,7 +149,7 @@ export async function floorForAll(emails, model, first = 0.1) {
       const one = account(email);
       if (one) {
         before.set(email, floorAt(one, model, 0).own);
-        await api(at(email), { method: "PATCH", body: floorChange(one, model, chosen) });
+        await api(pathOf(email), { method: "PATCH", body: floorChange(one, model, chosen) });
       }
     },
     undo: (done) =>
@@ -163,7 +163,7 @@ export async function floorForAll(emails, model, first = 0.1) {
           const one = account(email);
           if (one) {
             const value = before.get(email) ?? null;
-            await api(at(email), { method: "PATCH", body: floorChange(one, model, value) });
+            await api(pathOf(email), { method: "PATCH", body: floorChange(one, model, value) });
           }
         },
       }).then(accounts.reload),
@@ -174,7 +174,7 @@ export async function floorForAll(emails, model, first = 0.1) {
 /** @param {string[]} emails @param {boolean} enabled */
 export async function enableAll(emails, enabled) {
   const change = (/** @type {boolean} */ on) => (/** @type {string} */ email) =>
-    api(`${at(email)}/toggle`, { body: { enabled: on } });
+    api(`${pathOf(email)}/toggle`, { body: { enabled: on } });
   const names = enabled ? "enable" : "disable";
   await bulk({
     title: t(`accounts.bulk.${names}.title`),
@@ -203,7 +203,7 @@ export async function refreshAll(emails) {
     action: t("accounts.action.refresh"),
     items: emails,
     name: who,
-    send: (email) => api(`${at(email)}/refresh`, { method: "POST" }).then(() => undefined),
+    send: (email) => api(`${pathOf(email)}/refresh`, { method: "POST" }).then(() => undefined),
   });
   await accounts.reload();
 }
@@ -217,7 +217,7 @@ export async function verifyAll(emails) {
     items: emails,
     name: who,
     send: async (email) => {
-      const trial = await api(`${at(email)}/verify`, { method: "POST", timeout: 60_000 });
+      const trial = await api(`${pathOf(email)}/verify`, { method: "POST", timeout: 60_000 });
       return trial.works
         ? t("accounts.trial.works", { email: who(email) })
         : t("accounts.trial.not", { reason: masked(trial.reason ?? "") });
@@ -239,7 +239,7 @@ export async function removeAll(emails) {
       const one = account(email);
       return one && readOnly(one) ? t("accounts.delete.readOnly") : null;
     },
-    send: (email) => api(at(email), { method: "DELETE" }).then(() => undefined),
+    send: (email) => api(pathOf(email), { method: "DELETE" }).then(() => undefined),
   });
   await accounts.reload();
 }

@@ -1,6 +1,7 @@
 // Mending an account: what its owner has to do, and whether it helped.
 
 import { html, nothing } from "../../../vendor/lit.js";
+import { pathOf } from "../../lib/accounts.js";
 import { api, ApiError } from "../../lib/api.js";
 import { sentence } from "../../lib/errors.js";
 import { plain } from "../../lib/format.js";
@@ -15,9 +16,6 @@ import { signIn } from "./signin.js";
 /** @typedef {components["schemas"]["Fix"]} Fix */
 /** @typedef {components["schemas"]["AccountTrial"]} Trial */
 
-/** An account's own path. @param {string} email */
-export const at = (email) => `api/accounts/${encodeURIComponent(email)}`;
-
 /**
  * @param {string} email
  * @param {{ place?: string }} [queue] Where it stands among several.
@@ -27,7 +25,7 @@ export async function fix(email, queue = {}) {
   /** @type {Fix} */
   let remedy;
   try {
-    remedy = await api(`${at(email)}/fix`, { method: "POST" });
+    remedy = await api(`${pathOf(email)}/fix`, { method: "POST" });
   } catch (error) {
     toast({ tone: "bad", text: sentence(error) });
     // The next one may be mended all the same, unless nobody answers.
@@ -64,8 +62,8 @@ async function explain(email, remedy, place) {
     problem = "";
     dialog.draw();
     try {
-      await api(`${at(email)}/refresh`, { method: "POST" });
-      trial = await api(`${at(email)}/verify`, { method: "POST", timeout: 60_000 });
+      await api(`${pathOf(email)}/refresh`, { method: "POST" });
+      trial = await api(`${pathOf(email)}/verify`, { method: "POST", timeout: 60_000 });
     } catch (error) {
       problem = sentence(error);
     }
