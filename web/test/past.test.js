@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { lost } from "../../public/js/lib/past.js";
+import { joined, lost } from "../../public/js/lib/past.js";
 
 const told = (time, kind, replica, host) => ({ time, kind: `replica.${kind}`, replica, host });
 
@@ -35,5 +35,28 @@ describe("lost replicas", () => {
     assert.deepEqual(lost([told(4, "lapsed", "a"), { time: 5, kind: "replica.lapsed" }], new Set(), 0), [
       { id: "a", host: "a", at: 4 },
     ]);
+  });
+});
+
+describe("what is remembered and what was told meanwhile", () => {
+  const limit = (time, account) => ({ time, kind: "limit.set", account, model: "m" });
+
+  it("is joined in order, each once", () => {
+    const meanwhile = [limit(2, "a"), limit(3, "a")];
+    assert.deepEqual(joined([limit(1, "a"), limit(2, "a")], meanwhile), [
+      limit(1, "a"),
+      limit(2, "a"),
+      limit(3, "a"),
+    ]);
+  });
+
+  it("keeps what happened to two accounts in the same moment", () => {
+    assert.deepEqual(joined([limit(1, "a")], [limit(1, "b")]), [limit(1, "a"), limit(1, "b")]);
+  });
+
+  it("is bounded", () => {
+    const many = Array.from({ length: 6_000 }, (_, time) => limit(time, "a"));
+    assert.deepEqual(joined(many, [limit(9_000, "a")]).slice(-2), [limit(5_999, "a"), limit(9_000, "a")]);
+    assert.equal(joined(many, []).length, 5_000);
   });
 });

@@ -1,9 +1,11 @@
 // What a page reads piece by piece instead of as one resource: its age, why it is old, and how it is renewed.
 
 import { access, ApiError } from "./api.js";
+import { sentence } from "./errors.js";
 import { stream } from "./live.js";
 import { join, survey } from "./resource.js";
 import { signal } from "./signal.js";
+import { toast } from "./toast.js";
 
 /** How often it is renewed where no events come, or after a failure, in ms. */
 const EVERY_MS = 10_000;
@@ -62,6 +64,25 @@ export class Follow {
       if (error.kind !== "unauthorised" && error.kind !== "aborted") {
         this.set({ state: "stale", error });
       }
+    }
+  }
+
+  /**
+   * Reads the first piece, or an older one, which makes nothing fresher and whose failure is only told.
+   * @param {() => Promise<void>} read
+   * @param {boolean} older
+   * @returns {Promise<unknown>} Why the first one could not be read; `null` otherwise.
+   */
+  async piece(read, older) {
+    try {
+      await (older ? read() : this.run(read));
+      return null;
+    } catch (error) {
+      if (!older) {
+        return error;
+      }
+      toast({ tone: "bad", text: sentence(error) });
+      return null;
     }
   }
 

@@ -1,12 +1,15 @@
 // What the pool remembers of its events: asked for once, when a page opens that tells of the past.
 
 import { address } from "./api.js";
+import { on } from "./live.js";
 
 /** @typedef {import("./live.js").About} About */
 /** @typedef {{ time: number, kind: string, replica?: string, host?: string, [more: string]: any }} Told */
 
 /** How long it is told that a replica was lost, in ms. */
 export const LOST_MS = 3_600_000;
+/** Events that are kept at most. */
+const MOST = 5_000;
 /** After so long without the first event, or so long after the latest one, there are no more of them. */
 const [FIRST_MS, NEXT_MS] = [4_000, 300];
 
@@ -40,6 +43,40 @@ export function past(about, heard) {
     ended = true;
     end();
   };
+}
+
+/**
+ * What is remembered and what was told meanwhile, the oldest first, each once.
+ * @template {Told} T
+ * @param {T[]} remembered
+ * @param {T[]} told
+ * @returns {T[]}
+ */
+export function joined(remembered, told) {
+  const key = (/** @type {T} */ { time, kind, replica, account, model }) =>
+    [time, kind, replica, account, model].join(" ");
+  const known = new Set(remembered.map(key));
+  return [...remembered, ...told.filter((one) => !known.has(key(one)))].slice(-MOST);
+}
+
+/**
+ * Follows events of one kind: those that are remembered, and those that come.
+ * @param {About} about
+ * @param {(events: any[]) => void} heard Called with all of them, the oldest first, each time there are more.
+ * @returns {() => void} Ends it.
+ */
+export function follow(about, heard) {
+  /** @type {any[]} */
+  let events = [];
+  const keep = (/** @type {any[]} */ all) => {
+    events = all;
+    heard(all);
+  };
+  const ends = [
+    past(about, (found) => keep(joined(found, events))),
+    on([about], (event) => keep([...events, event].slice(-MOST))),
+  ];
+  return () => ends.forEach((end) => end());
 }
 
 /**

@@ -26,18 +26,27 @@ export function parse(hash) {
 }
 
 /**
+ * A query of what says something; what is empty is left out.
+ * @param {Record<string, string | number | null | undefined>} wish
+ */
+export function filled(wish) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(wish)) {
+    if (value !== null && value !== undefined && value !== "") {
+      query.set(name, String(value));
+    }
+  }
+  return query;
+}
+
+/**
  * The address of a view, for `href`.
  * @param {string} page
  * @param {Record<string, string | number | null | undefined>} [query] What is empty is left out.
  * @param {...string} rest
  */
 export function href(page, query = {}, ...rest) {
-  const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== null && value !== undefined && value !== "") {
-      search.set(name, String(value));
-    }
-  }
+  const search = filled(query);
   const path = [page, ...rest.map(encodeURIComponent)].join("/");
   return `#/${path}${search.size > 0 ? `?${search}` : ""}`;
 }

@@ -11,7 +11,7 @@ import { Follow } from "../lib/follow.js";
 import { on } from "../lib/live.js";
 import { prefs } from "../lib/prefs.js";
 import { masked } from "../lib/privacy.js";
-import { ask, href, route } from "../lib/router.js";
+import { ask, filled, href, route } from "../lib/router.js";
 import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { icon } from "../ui/icons.js";
@@ -87,14 +87,7 @@ class AuditPage extends View {
   /** @param {Record<string, string | number>} more */
   parameters(more) {
     const { query } = route.get();
-    const parameters = new URLSearchParams();
-    const wish = { actor: query.get("actor") ?? "", action: query.get("action") ?? "", ...more };
-    for (const [name, value] of Object.entries(wish)) {
-      if (value !== "") {
-        parameters.set(name, String(value));
-      }
-    }
-    return parameters.toString();
+    return filled({ actor: query.get("actor"), action: query.get("action"), ...more }).toString();
   }
 
   willUpdate() {
@@ -123,16 +116,7 @@ class AuditPage extends View {
         this.loaded = true;
       }
     };
-    try {
-      // Older ones make it no fresher.
-      await (this.loaded ? read() : this.fresh.run(read));
-    } catch (error) {
-      if (this.loaded) {
-        toast({ tone: "bad", text: sentence(error) });
-      } else {
-        this.error = error;
-      }
-    }
+    this.error = await this.fresh.piece(read, this.loaded);
     this.busy = false;
     this.requestUpdate();
   }

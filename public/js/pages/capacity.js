@@ -8,8 +8,7 @@ import { STATES, stateOf } from "../lib/accounts.js";
 import { endings, seriesOf } from "../lib/forecast.js";
 import { list, number, percent, plain, time } from "../lib/format.js";
 import { language, t } from "../lib/i18n.js";
-import { on } from "../lib/live.js";
-import { past } from "../lib/past.js";
+import { follow } from "../lib/past.js";
 import { capacities, comingOf, offered, SEATS, spansOf, standingLimits } from "../lib/pool.js";
 import { prefs } from "../lib/prefs.js";
 import { who } from "../lib/privacy.js";
@@ -86,29 +85,22 @@ class CapacityPage extends View {
     this.long = new Set();
     /** Limits as they were told. @type {any[]} */
     this.told = [];
-    /** @type {(() => void)[]} */
-    this.ends = [];
+    this.end = () => {};
     /** The models of which nothing will be left before they are filled again. @type {Map<string, { at: number, perHour: number }>} */
     this.ending = new Map();
   }
 
   connectedCallback() {
     super.connectedCallback();
-    this.ends = [
-      past("limit", (found) => {
-        this.told = [...found, ...this.told.filter(({ time: at }) => !found.some((one) => one.time === at))];
-        this.requestUpdate();
-      }),
-      on(["limit"], (event) => {
-        this.told = [...this.told, event];
-        this.requestUpdate();
-      }),
-    ];
+    this.end = follow("limit", (events) => {
+      this.told = events;
+      this.requestUpdate();
+    });
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
-    this.ends.forEach((end) => end());
+    this.end();
   }
 
   render() {

@@ -5,8 +5,7 @@ import { SILENT_MS } from "../lib/attention.js";
 import { now } from "../lib/clock.js";
 import { number, plain } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
-import { on } from "../lib/live.js";
-import { lost, LOST_MS, past } from "../lib/past.js";
+import { follow, lost, LOST_MS } from "../lib/past.js";
 import { resource } from "../lib/resource.js";
 import { ask, href, route } from "../lib/router.js";
 import { sorted, turned } from "../lib/rows.js";
@@ -51,28 +50,20 @@ class FleetPage extends View {
     super();
     /** That replicas came and went, the oldest first. @type {import("../lib/past.js").Told[]} */
     this.told = [];
-    /** @type {(() => void)[]} */
-    this.ends = [];
+    this.end = () => {};
   }
 
   connectedCallback() {
     super.connectedCallback();
-    this.ends = [
-      past("replica", (found) => {
-        const known = new Set(found.map(({ time, replica }) => `${time} ${replica}`));
-        this.told = [...found, ...this.told.filter(({ time, replica }) => !known.has(`${time} ${replica}`))];
-        this.requestUpdate();
-      }),
-      on(["replica"], (event) => {
-        this.told = [...this.told, event];
-        this.requestUpdate();
-      }),
-    ];
+    this.end = follow("replica", (events) => {
+      this.told = events;
+      this.requestUpdate();
+    });
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
-    this.ends.forEach((end) => end());
+    this.end();
   }
 
   render() {

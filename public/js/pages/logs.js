@@ -10,7 +10,7 @@ import { t } from "../lib/i18n.js";
 import { masked } from "../lib/privacy.js";
 import { prefs } from "../lib/prefs.js";
 import { resource } from "../lib/resource.js";
-import { ask, href, route } from "../lib/router.js";
+import { ask, filled, href, route } from "../lib/router.js";
 import { MOST, ndjson, searched, Tail } from "../lib/tail.js";
 import { toast } from "../lib/toast.js";
 import { AGO, local, moment, utc } from "../lib/when.js";
@@ -139,21 +139,7 @@ class LogsPage extends View {
   /** As parameters of the gateway's. @param {Record<string, string | number>} more */
   parameters(more) {
     const { q, levels, replica, request, since, to } = this.wish();
-    const parameters = new URLSearchParams();
-    for (const [name, value] of Object.entries({
-      q,
-      level: levels.join(","),
-      replica,
-      request,
-      from: since ?? "",
-      to: to ?? "",
-      ...more,
-    })) {
-      if (value !== "") {
-        parameters.set(name, String(value));
-      }
-    }
-    return parameters.toString();
+    return filled({ q, level: levels.join(","), replica, request, from: since, to, ...more }).toString();
   }
 
   willUpdate() {

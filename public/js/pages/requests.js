@@ -2,7 +2,6 @@
 
 import { guard, html, keyed, nothing } from "../../vendor/lit.js";
 import { access, api } from "../lib/api.js";
-import { sentence } from "../lib/errors.js";
 import { compact, duration, number, plain } from "../lib/format.js";
 import { has, language, t } from "../lib/i18n.js";
 import { Follow } from "../lib/follow.js";
@@ -10,9 +9,8 @@ import { on } from "../lib/live.js";
 import { prefs } from "../lib/prefs.js";
 import { masked, who } from "../lib/privacy.js";
 import { choices, FACETS, passes, SLOW } from "../lib/requests.js";
-import { ask, href, route } from "../lib/router.js";
+import { ask, filled, href, route } from "../lib/router.js";
 import { matches } from "../lib/rows.js";
-import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { frame, open } from "../ui/dialog.js";
 import { badge, empty, failure, head, searchField, segments, skeleton, staleness } from "../ui/parts.js";
@@ -108,12 +106,7 @@ class RequestsPage extends View {
   /** @param {Record<string, string | number>} more */
   parameters(more) {
     const level = this.failed ? { level: "WARN,ERROR" } : {};
-    return new URLSearchParams(
-      Object.entries({ q: WORDS, limit: PAGE, ...level, ...more }).map(([name, value]) => [
-        name,
-        String(value),
-      ]),
-    ).toString();
+    return filled({ q: WORDS, limit: PAGE, ...level, ...more }).toString();
   }
 
   willUpdate() {
@@ -155,16 +148,7 @@ class RequestsPage extends View {
         this.loaded = true;
       }
     };
-    try {
-      // Older ones make it no fresher.
-      await (more.before ? read() : this.fresh.run(read));
-    } catch (error) {
-      if (this.loaded) {
-        toast({ tone: "bad", text: sentence(error) });
-      } else {
-        this.error = error;
-      }
-    }
+    this.error = await this.fresh.piece(read, Boolean(more.before));
     this.busy = false;
     this.requestUpdate();
   }

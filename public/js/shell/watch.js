@@ -4,7 +4,7 @@ import { needs } from "../lib/attention.js";
 import { access } from "../lib/api.js";
 import { now } from "../lib/clock.js";
 import { on, stream } from "../lib/live.js";
-import { lost, LOST_MS, past } from "../lib/past.js";
+import { joined, lost, LOST_MS, past } from "../lib/past.js";
 import { resource } from "../lib/resource.js";
 import { attention } from "./bell.js";
 
@@ -93,8 +93,7 @@ function plan(accounts, wait) {
 function remember() {
   if (access.peek() === "in" && stream.peek() === "live") {
     past("replica", (found) => {
-      const known = new Set(found.map(({ time, replica }) => `${time} ${replica}`));
-      events = [...found, ...events.filter(({ time, replica }) => !known.has(`${time} ${replica}`))];
+      events = joined(found, events);
       judge();
     });
   }
