@@ -27,6 +27,7 @@ import {
   sortable,
   toggle,
   whole,
+  words,
 } from "../ui/parts.js";
 import { Sight } from "../ui/sight.js";
 import "../ui/floor.js";
@@ -251,8 +252,8 @@ class AccountsPage extends View {
         ${segments(t("accounts.filter"), choices, group, (state) =>
           ask({ state: state === "all" ? null : state }, {}),
         )}
-        <span class="unseen" role="status">${t("accounts.count", { n: shown.length })}</span>
         <x-views></x-views>
+        <span class="unseen" role="status">${t("accounts.count", { n: shown.length })}</span>
       </div>
       ${picked.length > 0 ? this.bulk(picked) : nothing}
       ${
@@ -420,7 +421,7 @@ class AccountsPage extends View {
               >${t("accounts.back")} <x-time mode="until" at=${until} over=${t("accounts.now")}></x-time
             ></small>`
           : reason && state !== "disabled"
-            ? html`<small class="reason" title=${plain(reason)}>${plain(reason)}</small>`
+            ? html`<small class="reason" title=${plain(reason)}>${words(plain(reason))}</small>`
             : nothing
       }
     </div>`;
@@ -560,7 +561,7 @@ class AccountsPage extends View {
           reason
             ? html`<div class="notice" data-tone=${STATES[state].tone}>
                 ${icon(/** @type {import("../ui/icons.js").Icon} */ (STATES[state].tone))}
-                <p>${plain(masked(reason))}</p>
+                <p>${words(plain(masked(reason)))}</p>
                 ${mend ? button(t(mend), "right", () => this.mend(email)) : nothing}
               </div>`
             : nothing

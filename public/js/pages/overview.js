@@ -14,7 +14,7 @@ import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { HOUR, volume } from "../lib/volume.js";
 import { icon } from "../ui/icons.js";
-import { badge, chip, failure, head, meter, segments, skeleton, stat, whole } from "../ui/parts.js";
+import { badge, chip, failure, head, meter, segments, skeleton, stat, whole, words } from "../ui/parts.js";
 import { snippet } from "../ui/snippet.js";
 import "../ui/chart.js";
 
@@ -364,7 +364,7 @@ class OverviewPage extends View {
   /** What somebody should look at. @param {Status} data */
   incidents(data) {
     const all = limits.get().data;
-    /** @type {{ tone: import("../ui/parts.js").Tone, name: string, text: string, to: string }[]} */
+    /** @type {{ tone: import("../ui/parts.js").Tone, name: string, text: import("../ui/parts.js").Content, to: string }[]} */
     const found = [];
     if (data.oauthClientRefused) {
       found.push({
@@ -381,7 +381,7 @@ class OverviewPage extends View {
           tone: STATES[state].tone,
           name: who(account.email),
           // A reason begins with what the state is.
-          text: reason ? plain(masked(reason)) : t(`accounts.state.${state}`),
+          text: reason ? words(plain(masked(reason))) : t(`accounts.state.${state}`),
           to: href("accounts", { open: account.email }),
         });
       }

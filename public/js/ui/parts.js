@@ -21,6 +21,10 @@ export const badge = (tone, label) =>
 /** A neutral label, such as a tier. @param {Content} text */
 export const chip = (text) => html`<span class="tag">${text}</span>`;
 
+/** The gateway's own words, in which backticks mark what is typed. @param {string} text */
+export const words = (text) =>
+  text.split("`").map((part, index) => (index % 2 ? html`<code>${part}</code>` : part));
+
 /**
  * A page's heading.
  * @param {string} heading
