@@ -15,7 +15,7 @@ import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { frame, open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
-import { badge, empty, head, searchField, toggle, whole } from "../ui/parts.js";
+import { badge, empty, head, searchField, toggle, whole, words } from "../ui/parts.js";
 import { difference, settings } from "./settings/common.js";
 import { explainer } from "./settings/explain.js";
 import { facts, field, wrongly } from "./settings/field.js";
@@ -48,6 +48,9 @@ const PLACES = /** @type {const} */ ([
 /** The sections of the manual that choosing accounts is about. */
 const ROUTING = ["Account selection", "Retries and waits"];
 
+/** So few settings need no search. */
+const SEARCHED = 6;
+
 /** What was changed here and not applied yet, by key; it outlives a look at another page. @type {Map<string, { text: string, value: unknown, problem?: string }>} */
 const draft = new Map();
 /** What the gateway said of keys it refused. @type {Map<string, string>} */
@@ -64,6 +67,19 @@ class SettingsPage extends View {
     super();
     /** The generation that was made here last. */
     this.made = 0;
+    /** The place that was brought into sight last. @type {string | null | undefined} */
+    this.seen = null;
+  }
+
+  /** On a small screen not all places are in sight. */
+  updated() {
+    const place = route.get().rest[0];
+    if (place !== this.seen) {
+      this.seen = place;
+      const strip = this.querySelector(".settings-places");
+      const here = /** @type {HTMLElement | null} */ (strip?.querySelector("[aria-current]"));
+      strip?.scrollTo({ left: (here?.offsetLeft ?? 0) - strip.clientWidth / 3 });
+    }
   }
 
   render() {
@@ -150,7 +166,7 @@ class SettingsPage extends View {
     const sections = [...new Set(found.map((row) => row.section ?? ""))];
     const fixed = rows.filter((row) => row.applies === "fixed").length;
     return html`
-      <div class="tools">
+      <div class="tools" ?hidden=${rows.length < SEARCHED && search === "" && fixed === 0}>
         ${searchField(t("settings.search"), search, (q) => ask({ q }))}
         ${
           fixed > 0
@@ -189,7 +205,7 @@ class SettingsPage extends View {
     return html`<div class="settings-row ${changed ? "changed" : ""}">
       <div class="settings-what">
         <label class="mono" for=${id} id="${id}-label">${row.key}</label>
-        <p class="quiet" lang="en" id="${id}-about">${row.description}</p>
+        <p class="quiet" lang="en" id="${id}-about">${words(row.description ?? "")}</p>
         ${facts(row)}
       </div>
       <div class="settings-value">

@@ -58,8 +58,6 @@ export const said = (value, unit) =>
             ? number(value, 6)
             : Array.isArray(value) && value.length > 0
               ? plain(
-                  value
-                    .map((one) => (typeof one === "object" ? JSON.stringify(one) : String(one)))
-                    .join(", "),
+                  value.map((one) => (typeof one === "object" ? JSON.stringify(one) : said(one))).join(" · "),
                 )
               : plain(typeof value === "string" ? value : JSON.stringify(value));

@@ -125,7 +125,7 @@ export function explainer(redraw, propose) {
         ${icon("search")}${t("settings.explain.ask")}
       </button>
     </form>
-    <div aria-live="polite">
+    <div class="settings-told" aria-live="polite">
       ${error ? failure(error, () => explain(redraw)) : answer ? result(answer, redraw, propose) : nothing}
     </div>
   </section>`;

@@ -75,6 +75,8 @@ export function facts(row) {
   const bounded = typeof row.minimum === "number" && typeof most === "number";
   const usual = row.default;
   const known = usual !== null && usual !== undefined && !row.secret && typeof usual !== "object";
+  // A switch or a list of choices says it by itself.
+  const shown = row.applies !== "fixed" && (row.type === "boolean" || (row.enum?.length ?? 0) > 0);
   const unit = row.unit === "ms" || row.unit === "bytes" ? ` ${t(`settings.unit.${row.unit}`)}` : "";
   return html`<ul class="settings-facts">
     ${
@@ -88,7 +90,7 @@ export function facts(row) {
               },
             )}${unit}
           </li>`
-        : row.allowed
+        : row.allowed && !shown
           ? html`<li lang="en">${row.allowed}</li>`
           : nothing
     }

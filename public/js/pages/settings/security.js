@@ -37,8 +37,8 @@ export const security = (redraw) =>
             ${
               who.session
                 ? html`<dt>${t("settings.session.id")}</dt>
-                    <dd class="mono">
-                      ${who.session.id}
+                    <dd>
+                      <span class="mono">${who.session.id}</span>
                       <a href=${href("audit", { actor: `session:${who.session.id}` })}
                         >${t("settings.session.audit")}</a
                       >
