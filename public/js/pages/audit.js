@@ -28,6 +28,8 @@ export const tag = "page-audit";
 loadStyle("pages/audit");
 
 const PAGE = 50;
+/** Changes of a record that are shown at once. */
+const LISTED = 8;
 /** Records of a file: so many at most, fetched so many at once. */
 const [FILE_MOST, FILE_PAGE] = [20_000, 200];
 const ACTIONS = [
@@ -354,24 +356,33 @@ class AuditPage extends View {
       value === undefined || value === null || value === ""
         ? html`<span class="quiet">${t("audit.nothing")}</span>`
         : plain(masked(typeof value === "string" ? value : JSON.stringify(value)));
-    return html`<ul class="audit-changes">
-      ${changes.map(
-        ({ field, before, after }) =>
-          html`<li>
-            <span class="mono">${field}</span>
-            <span class="mono"
-              >${
-                before === undefined || before === null
-                  ? nothing
-                  : html`<del>${shown(before)}</del> ${icon("right")}<span class="unseen"
-                        >${t("audit.became")}</span
-                      >`
-              } <ins>${shown(after)}</ins></span
-            >
-          </li>`,
-      )}
-      ${omitted ? html`<li class="quiet">${t("audit.omitted", { n: omitted })}</li>` : nothing}
-    </ul>`;
+    const listed = (/** @type {typeof changes} */ some, /** @type {boolean} */ last) =>
+      html`<ul class="audit-changes">
+        ${some.map(
+          ({ field, before, after }) =>
+            html`<li>
+              <span class="mono">${field}</span>
+              <span class="mono"
+                >${
+                  before === undefined || before === null
+                    ? nothing
+                    : html`<del>${shown(before)}</del> ${icon("right")}<span class="unseen"
+                          >${t("audit.became")}</span
+                        >`
+                } <ins>${shown(after)}</ins></span
+              >
+            </li>`,
+        )}
+        ${last && omitted ? html`<li class="quiet">${t("audit.omitted", { n: omitted })}</li>` : nothing}
+      </ul>`;
+    // A preset changes dozens at once: the record after it shall be in sight too.
+    return changes.length <= LISTED + 2
+      ? listed(changes, true)
+      : html`${listed(changes.slice(0, LISTED), false)}
+          <details class="audit-rest">
+            <summary>${t("audit.others", { n: changes.length - LISTED })}</summary>
+            ${listed(changes.slice(LISTED), true)}
+          </details>`;
   }
 }
 
