@@ -595,14 +595,17 @@ class CapacityPage extends View {
                   <svg viewBox="0 0 1000 20" preserveAspectRatio="none" aria-hidden="true">
                     ${own.map(
                       (span) =>
-                        svg`<rect class=${span.until > at ? "now" : "past"} data-reason=${span.reason} x=${x(span.from)} y="4" width=${Math.max(3, x(span.until) - x(span.from))} height="12" rx="2"></rect>`,
+                        svg`<rect class=${span.until > at ? "now" : "past"} data-reason=${span.reason} x=${x(span.from)} y=${span.reason === "quota" ? 4 : 7} width=${Math.max(3, x(span.until) - x(span.from))} height=${span.reason === "quota" ? 12 : 6} rx="2"></rect>`,
                     )}
                     <line x1="500" x2="500" y1="0" y2="20"></line>
                   </svg>
                 </div>`;
               })}
               <div class="lane lane-axis" aria-hidden="true">
-                <span></span>
+                <span class="lane-kinds"
+                  ><i class="quota"></i>${t("capacity.timeline.quota")}<i
+                  ></i>${t("capacity.timeline.other")}</span
+                >
                 <span class="lane-times num"
                   ><span>${time(from)}</span><strong>${t("accounts.now")}</strong
                   ><span>${time(to)}</span></span
