@@ -352,7 +352,7 @@ function rotate(key) {
 /** A new key, or another name, models and end of one. @param {StoredKey | null} key */
 function edit(key) {
   let wrong = "";
-  const models = limits.peek().data?.models ?? [];
+  const models = () => limits.peek().data?.models ?? [];
   const dialog = open((close, titleId) =>
     frame(
       titleId,
@@ -433,7 +433,12 @@ function edit(key) {
           ></textarea>
         </label>
         <p class="quiet" id="${titleId}-models">
-          ${t("keys.form.modelsHint")} ${models.slice(0, 6).join(", ")}
+          ${t("keys.form.modelsHint")}
+          ${
+            models().length > 0
+              ? t("keys.form.modelsLike", { models: plain(models().slice(0, 6).join(", ")) })
+              : nothing
+          }
         </p>
         <label class="field"
           ><span>${t("keys.form.ends")}</span
@@ -458,6 +463,10 @@ function edit(key) {
     ),
   );
   /** @type {HTMLElement | null} */ (dialog.element.querySelector("input"))?.focus();
+  if (models().length === 0) {
+    // Nothing on this page has asked for them.
+    limits.reload().then(() => dialog.element.open && dialog.draw());
+  }
 }
 
 define(tag, KeysPage);
