@@ -99,8 +99,12 @@ function remember() {
   }
 }
 
-/** Begins; called once, a moment after somebody was let in. */
-export function begin() {
+/**
+ * Begins; called once, a moment after somebody was let in.
+ * @param {number} since When something was told last, ms since the epoch.
+ */
+export function begin(since) {
+  news = since;
   access.subscribe(() => {
     if (access.peek() === "in") {
       plan(true, FIRST_MS);
