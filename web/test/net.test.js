@@ -126,6 +126,29 @@ describe("what a page reads piece by piece", () => {
     assert.equal(freshness.peek(), 0);
   });
 
+  it("reads what came while the first piece was read, and only tells that an older one failed", async () => {
+    let again = 0;
+    const list = new Follow(async () => {
+      again += 1;
+    });
+    assert.equal(await list.piece(async () => {}, false), null);
+    assert.equal(again, 0);
+    const first = async () => {
+      list.missed = true;
+    };
+    assert.equal(await list.piece(first, false), null);
+    assert.deepEqual([again, list.missed], [1, false]);
+    answer = () => ({ status: 503, body: { error: "away" } });
+    assert.equal(await list.piece(() => api("api/older"), true), null);
+    assert.deepEqual(
+      toasts.peek().map(({ tone, text }) => [tone, text]),
+      [["bad", "away"]],
+    );
+    list.reset();
+    const failed = await list.piece(() => api("api/list"), false);
+    assert.equal(failed.message, "away");
+  });
+
   it("leaves it to its page when there is nothing yet, and a log-in to the log-in", async () => {
     const list = new Follow(async () => {});
     list.begin();

@@ -23,6 +23,8 @@ export class Follow {
     this.get = () => this.state.get();
     /** @type {(() => void)[]} */
     this.ends = [];
+    /** Whether something came while the first piece was read, which may not know of it. */
+    this.missed = false;
   }
 
   /** While its page is shown. */
@@ -76,6 +78,10 @@ export class Follow {
   async piece(read, older) {
     try {
       await (older ? read() : this.run(read));
+      if (this.missed) {
+        this.missed = false;
+        this.reload();
+      }
       return null;
     } catch (error) {
       if (!older) {

@@ -127,6 +127,7 @@ class AuditPage extends View {
   async newer() {
     const { asked } = this;
     if (!this.loaded || asked === null) {
+      this.fresh.missed = true;
       return;
     }
     await this.fresh.run(async () => {

@@ -155,6 +155,7 @@ class RequestsPage extends View {
 
   async newer() {
     const { asked } = this;
+    this.fresh.missed ||= !this.loaded;
     if (!this.loaded || document.hidden || !this.isConnected) {
       return;
     }
