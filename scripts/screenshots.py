@@ -109,7 +109,7 @@ def several(rows, at_least):
 def overview(camera):
     view = camera.go("overview")
     for email in ("dee", "eli", "fay"):
-        expect(view.get_by_role("region", name="Needs somebody")).to_contain_text(email, timeout=SOON)
+        expect(view.get_by_role("region", name="Needs attention")).to_contain_text(email, timeout=SOON)
     expect(view.get_by_role("region", name="Requests").locator("canvas")).to_be_visible()
     several(view.get_by_role("region", name="In flight").get_by_role("listitem"), 5)
 

@@ -223,7 +223,7 @@ def test_menus_by_keyboard(look):
     page = console.page
     page.get_by_role("button", name="Display").focus()
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("menuitemradio", name="As the system")).to_be_focused()
+    expect(page.get_by_role("menuitemradio", name="System", exact=True)).to_be_focused()
     assert console.axe() == []
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

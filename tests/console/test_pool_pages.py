@@ -553,7 +553,7 @@ def test_the_overview_says_it_in_words_first(look, own):
     expect(
         states.get_by_role("link", name=re.compile("Needs attention"))
     ).to_contain_text("3")
-    expect(overview.get_by_role("region", name="Needs somebody")).to_contain_text(
+    expect(overview.get_by_role("region", name="Needs attention")).to_contain_text(
         "eli@example.com"
     )
     volume = overview.get_by_role("region", name="Requests")

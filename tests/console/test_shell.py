@@ -197,7 +197,7 @@ def test_keys_lead_everywhere_and_can_be_switched_off(look):
     expect(field).to_have_value("g?r")
     page.get_by_role("heading", name="Accounts").focus()
     page.keyboard.press("?")
-    switch = page.get_by_role("switch", name="Shortcuts of single keys")
+    switch = page.get_by_role("switch", name="Single-key shortcuts")
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "false")
     page.keyboard.press("Escape")
