@@ -71,20 +71,34 @@ impl Cluster {
     }
 
     fn with(kind: &Kind<'_>, nodes: usize, arguments: &[&str]) -> Self {
-        // Free ports may be taken by another process before the servers have them.
-        let cluster = (0..20).find_map(|_| Self::boot(kind, nodes, arguments)).expect("a cluster starts");
-        for node in &cluster.nodes[..PRIMARIES] {
-            let () =
-                redis::cmd("CLUSTER").arg("FAILOVER").arg("TAKEOVER").query(&mut node.connect()).unwrap();
-        }
-        let expected: Vec<_> = cluster.nodes[..PRIMARIES].iter().map(RedisServer::port).collect();
-        wait_until("the nodes agree", || {
-            cluster.nodes.iter().all(|node| owners(node).is_some_and(|owners| owners == expected))
-        });
+        // Free ports, those of the nodes' own bus among them, may be taken by another process before the servers have them.
+        let cluster = (0..20)
+            .find_map(|_| Self::boot(kind, nodes, arguments).filter(Self::agrees))
+            .expect("a cluster starts");
         wait_until("the replicas are in step", || {
             cluster.nodes[PRIMARIES..].iter().all(|one| follows(one, ""))
         });
         cluster
+    }
+
+    /// Lets the first three take over; whether all nodes know of it before long.
+    fn agrees(&self) -> bool {
+        let primaries = &self.nodes[..PRIMARIES];
+        for node in primaries {
+            let () =
+                redis::cmd("CLUSTER").arg("FAILOVER").arg("TAKEOVER").query(&mut node.connect()).unwrap();
+        }
+        let expected: Vec<_> = primaries.iter().map(RedisServer::port).collect();
+        let agree = || self.nodes.iter().all(|node| owners(node).is_some_and(|owners| owners == expected));
+        let agreed = before_long(agree, Duration::from_secs(10));
+        if !agreed {
+            for node in &self.nodes {
+                let told: String =
+                    redis::cmd("CLUSTER").arg("NODES").query(&mut node.connect()).unwrap_or_default();
+                println!("a node at {} that does not agree knows\n{told}", node.address());
+            }
+        }
+        agreed
     }
 
     /// Starts the nodes with a common idea of the cluster: all are replicas, of primaries that do not exist, and have
@@ -98,6 +112,7 @@ impl Cluster {
         for own in 0..count {
             let dir = tempfile::tempdir().unwrap();
             let mut text = String::new();
+            let id = |letter, number| id(letter, ports[0], number);
             for (at, slots) in ["0-5460", "5461-10922", "10923-16383"].iter().enumerate() {
                 writeln!(text, "{} 127.0.0.1:1@2 master - 0 0 {at} connected {slots}", id('a', at)).unwrap();
             }
@@ -227,9 +242,10 @@ impl Migration<'_> {
     }
 }
 
-/// A node's id.
-fn id(letter: char, number: usize) -> String {
-    format!("{}{number}", letter.to_string().repeat(39))
+/// A node's id, 40 hexadecimal digits: another one in each cluster, so that a node which has the port of one that is gone
+/// is not taken for it.
+fn id(letter: char, cluster: u16, number: usize) -> String {
+    format!("{}{cluster:04x}{number}", letter.to_string().repeat(35))
 }
 
 /// First slot, last slot and primary's port, as a node sees them.
@@ -371,13 +387,18 @@ fn connect(server: &RedisServer, password: &str) -> redis::Connection {
     connection
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    // About forty seconds.
-    for _ in 0..2000 {
-        if holds() {
-            return;
+fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    assert!(before_long(holds, Duration::from_secs(40)), "not in time: {what}");
+}
+
+/// Whether it holds within about this time.
+fn before_long(mut holds: impl FnMut() -> bool, time: Duration) -> bool {
+    const PAUSE: Duration = Duration::from_millis(20);
+    (0..time.as_millis() / PAUSE.as_millis()).any(|_| {
+        let held = holds();
+        if !held {
+            std::thread::sleep(PAUSE);
         }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("not in time: {what}");
+        held
+    })
 }
