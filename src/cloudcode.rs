@@ -16,6 +16,7 @@ pub mod models;
 pub mod project;
 pub mod reset;
 mod split_body;
+mod wire;
 
 pub use classify::classify;
 pub use client::{Client, ClientError, Method, Pace, UpstreamCall, UpstreamResponse};

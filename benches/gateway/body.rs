@@ -15,7 +15,7 @@ pub(crate) const SESSION: &str = "6f1c2a34-0d2b-4c57-9a51-7d6f0b8e91231700000000
 
 /// The Messages request of `case`.
 pub(crate) fn messages(case: &Case) -> Bytes {
-    let body = if case.large { claude_code_turn(case.model) } else { small(case.model) };
+    let body = if case.large { claude_code_turn(&case.model) } else { small(&case.model) };
     Bytes::from(body.to_string())
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn upstream(case: &Case, project: &str) -> Result<Bytes> {
     let request = MessagesRequest::parse(&body)?;
     let converted = format::request::convert(
         &request,
-        &ModelId::new(case.model),
+        &ModelId::new(&case.model),
         &KnownSignatures::new(),
         &format::Options::default(),
         &ToolCache::new(1),

@@ -1,5 +1,6 @@
 //! The client: HTTP/1.1 keep-alive connections, each sending the same request again and again.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 /// Where requests go.
 pub(crate) struct Target {
@@ -34,6 +37,8 @@ struct Shape {
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) requests: u64,
+    /// Of all bodies, also of those that were not over at the end.
+    pub(crate) bytes: u64,
     pub(crate) elapsed: Duration,
     /// Time to the first byte of the body, per request.
     pub(crate) first_byte: Vec<Duration>,
@@ -46,7 +51,7 @@ impl Load {
         Self(Arc::new(Shape { target, headers, body }))
     }
 
-    /// Sends requests over `connections` for `duration`; every answer must be a 200.
+    /// Sends requests over `connections` for `duration`; every answer must be a 200. What is not over then is given up.
     pub(crate) async fn run(&self, connections: usize, duration: Duration) -> Result<Outcome> {
         let begun = now();
         let mut tasks = JoinSet::new();
@@ -54,32 +59,46 @@ impl Load {
             let load = self.clone();
             tasks.spawn(async move {
                 let mut sender = load.connect().await?;
-                let (mut first, mut total) = (Vec::new(), Vec::new());
-                while begun.elapsed() < duration {
-                    let sent = now();
-                    let mut body = load.send(&mut sender).await?;
-                    let mut seen = false;
-                    while let Some(frame) = body.frame().await {
-                        frame?;
-                        if !seen {
-                            first.push(sent.elapsed());
-                            seen = true;
+                let (mut first, mut total, mut bytes) = (Vec::new(), Vec::new(), 0);
+                let all = async {
+                    loop {
+                        let sent = now();
+                        let mut body = load.send(&mut sender).await?;
+                        let mut seen = false;
+                        while let Some(frame) = body.frame().await {
+                            bytes += frame?.data_ref().map_or(0, Bytes::len) as u64;
+                            if !seen {
+                                first.push(sent.elapsed());
+                                seen = true;
+                            }
                         }
+                        total.push(sent.elapsed());
                     }
-                    total.push(sent.elapsed());
+                };
+                let left = duration.saturating_sub(begun.elapsed());
+                let ended: Result<Result<Infallible>, Elapsed> = timeout(left, all).await;
+                if let Ok(Err(error)) = ended {
+                    return Err(error);
                 }
-                anyhow::Ok((first, total))
+                Ok((first, total, bytes))
             });
         }
         let mut outcome = Outcome::default();
         while let Some(done) = tasks.join_next().await {
-            let (first, total) = done??;
+            let (first, total, bytes) = done??;
+            outcome.bytes += bytes;
             outcome.requests += total.len() as u64;
             outcome.first_byte.extend(first);
             outcome.total.extend(total);
         }
         outcome.elapsed = begun.elapsed();
         Ok(outcome)
+    }
+
+    /// How many bytes the body of one answer has.
+    pub(crate) async fn answer_bytes(&self) -> Result<u64> {
+        let mut sender = self.connect().await?;
+        Ok(self.send(&mut sender).await?.collect().await?.to_bytes().len() as u64)
     }
 
     /// Opens `count` streams and reads the first bytes of each; they stay open while the result lives.

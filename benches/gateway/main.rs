@@ -11,6 +11,9 @@ mod bodies;
 mod body;
 mod load;
 mod process;
+#[path = "../../tests/support/redis.rs"]
+#[expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "shared with the tests")]
+mod redis_server;
 mod relay;
 mod report;
 mod traces;
@@ -28,8 +31,6 @@ use self::report::{Case, Report, Sample};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Keep-alive connections of the client.
-const CONNECTIONS: usize = 16;
 /// Streams held open at once when their memory is measured.
 const OPEN_STREAMS: usize = 256;
 
@@ -63,27 +64,39 @@ async fn run(effort: &Effort) -> Result<()> {
     for case in Case::all() {
         let relay_load = setup.relay_load(&case)?;
         let gateway_load = setup.gateway_load(&case);
+        // An answer takes as many bytes however it is sent.
+        let whole = Case { model: case.model.replace("paced", "burst"), name: String::new(), ..case };
+        let relay_bytes = setup.relay_load(&whole)?.answer_bytes().await?;
+        let gateway_bytes = setup.gateway_load(&whole).answer_bytes().await?;
         let (mut relay, mut gateway) = (Vec::new(), Vec::new());
         for _ in 0..effort.rounds {
-            relay.push(round(effort, &setup.relay, &relay_load).await?);
-            gateway.push(round(effort, &setup.gateway, &gateway_load).await?);
+            relay.push(round(effort, &case, &setup.relay, &relay_load, relay_bytes).await?);
+            gateway.push(round(effort, &case, &setup.gateway, &gateway_load, gateway_bytes).await?);
         }
         report.add(&case, &relay, &gateway);
     }
-    let streams = Case::open_streams();
-    let relay = memory_per_stream(&setup.relay, &setup.relay_load(&streams)?).await?;
-    let gateway = memory_per_stream(&setup.gateway, &setup.gateway_load(&streams)).await?;
-    report.open_streams(OPEN_STREAMS, relay, gateway);
+    for large in [false, true] {
+        let streams = Case::open_streams(large);
+        let relay = memory_per_stream(&setup.relay, &setup.relay_load(&streams)?).await?;
+        let gateway = memory_per_stream(&setup.gateway, &setup.gateway_load(&streams)).await?;
+        report.open_streams(large, OPEN_STREAMS, relay, gateway);
+    }
     report.print()
 }
 
 /// One warm-up and one measurement of one target.
-async fn round(effort: &Effort, child: &Child, load: &Load) -> Result<Sample> {
-    load.run(CONNECTIONS, effort.warm_up).await?;
+async fn round(
+    effort: &Effort,
+    case: &Case,
+    child: &Child,
+    load: &Load,
+    answer_bytes: u64,
+) -> Result<Sample> {
+    load.run(case.connections, effort.warm_up).await?;
     let before = child.cpu_seconds()?;
-    let outcome = load.run(CONNECTIONS, effort.measure).await?;
+    let outcome = load.run(case.connections, effort.measure).await?;
     let cpu = child.cpu_seconds()? - before;
-    Ok(Sample::new(&outcome, cpu))
+    Ok(Sample::new(&outcome, answer_bytes, cpu))
 }
 
 /// Resident kilobytes that one open stream costs beyond the idle process.

@@ -10,10 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use crate::redis_server::RedisServer;
 use crate::{load, relay};
 
 /// What the gateway under test accepts.
 pub(crate) const API_KEY: &str = "bench";
+/// Seals secrets that are none.
+const ENCRYPTION_KEY: &str = "YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2gtMzI=";
 /// `USER_HZ`, which Linux fixes at 100 for everything it shows in `/proc`.
 const TICKS_PER_SECOND: f64 = 100.0;
 const GATEWAY: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
@@ -80,9 +83,10 @@ impl Drop for Child {
     }
 }
 
-/// The simulator, and what gateways in front of it need.
+/// The simulator, a Redis, and what gateways in front of it need.
 pub(crate) struct Upstream {
     pub(crate) simulator: Child,
+    redis: RedisServer,
     accounts: PathBuf,
     data: tempfile::TempDir,
     gateways: Cell<u32>,
@@ -97,10 +101,10 @@ impl Upstream {
             .args(["--port", "0", "--scenario", "bench", "--accounts", "50", "--write-accounts"])
             .arg(&accounts);
         let simulator = Child::start(command)?;
-        Ok(Self { simulator, accounts, data, gateways: Cell::new(0) })
+        Ok(Self { simulator, redis: RedisServer::start(), accounts, data, gateways: Cell::new(0) })
     }
 
-    /// A gateway with a directory of its own, and with these variables besides the usual ones.
+    /// A gateway with a pool of its own, and with these variables besides the usual ones.
     pub(crate) fn gateway(&self, change: &[(&str, String)]) -> Result<Child> {
         self.gateways.set(self.gateways.get() + 1);
         let home = self.data.path().join(format!("gateway-{}", self.gateways.get()));
@@ -122,7 +126,9 @@ impl Upstream {
                     ("CLOUDCODE_ENDPOINTS", url),
                 ])
                 .env("OAUTH_TOKEN_URL", format!("{url}/token"))
-                .env("DATA_DIR", home.join("data"))
+                .env("REDIS_URL", self.redis.url())
+                .env("POOL", format!("bench-{}", self.gateways.get()))
+                .env("ENCRYPTION_KEYS", ENCRYPTION_KEY)
                 .env("HOME", &home)
                 .envs(change.iter().map(|(name, value)| (name, value)));
             command

@@ -11,25 +11,38 @@ use crate::process::Setup;
 
 /// One combination of request and answer. The simulator's `bench` scenario ties the answer to the model.
 pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    pub(crate) model: &'static str,
+    /// Request and number of chunks, and how they come: `cc/20 burst`.
+    pub(crate) name: String,
+    pub(crate) model: String,
     pub(crate) large: bool,
+    /// Clients at once.
+    pub(crate) connections: usize,
 }
+
+/// The ways in which the upstream sends an answer.
+const DELIVERIES: [&str; 3] = ["burst", "flush", "paced"];
 
 impl Case {
     pub(crate) fn all() -> Vec<Self> {
-        let case = |name, model, large| Self { name, model, large };
-        vec![
-            case("1 kB, 20 chunks, burst", "gemini-2.5-flash", false),
-            case("1 kB, 20 chunks, flushed", "gemini-3-flash", false),
-            case("120 kB, 20 chunks, burst", "gemini-2.5-flash", true),
-            case("120 kB, 20 chunks, flushed", "gemini-3-flash", true),
-            case("1 kB, 2,000 chunks, burst", "claude-sonnet-4-6", false),
-        ]
+        let mut all = Vec::new();
+        for delivery in DELIVERIES {
+            for (request, large) in [("small", false), ("cc", true)] {
+                for chunks in [20, 2000] {
+                    all.push(Self {
+                        name: format!("{request}/{chunks} {delivery}"),
+                        model: format!("gemini-{chunks}-{delivery}"),
+                        large,
+                        connections: if delivery == "paced" { 64 } else { 16 },
+                    });
+                }
+            }
+        }
+        all
     }
 
-    pub(crate) fn open_streams() -> Self {
-        Self { name: "open streams", model: "gemini-3.1-pro-high", large: false }
+    /// Streams that send one event and then nothing.
+    pub(crate) fn open_streams(large: bool) -> Self {
+        Self { name: "open streams".to_owned(), model: "gemini-idle".to_owned(), large, connections: 0 }
     }
 }
 
@@ -44,8 +57,9 @@ pub(crate) struct Sample {
 
 impl Sample {
     #[expect(clippy::cast_precision_loss, reason = "counts of one round")]
-    pub(crate) fn new(outcome: &Outcome, cpu_seconds: f64) -> Self {
-        let requests = outcome.requests.max(1) as f64;
+    pub(crate) fn new(outcome: &Outcome, answer_bytes: u64, cpu_seconds: f64) -> Self {
+        // Of those that were not over yet, too, as much as arrived of them.
+        let requests = outcome.bytes.max(1) as f64 / answer_bytes as f64;
         Self {
             requests_per_second: requests / outcome.elapsed.as_secs_f64(),
             cpu_micros: cpu_seconds * 1e6 / requests,
@@ -96,7 +110,7 @@ pub(crate) struct Report {
     text: String,
     cases: Vec<Value>,
     process: Value,
-    streams: Value,
+    streams: Vec<Value>,
 }
 
 impl Report {
@@ -120,7 +134,7 @@ impl Report {
             "{:<28} {:>22} {:>15} {:>22} {:>20} {:>18}",
             "case", "CPU µs/request", "CPU ratio", "requests/s", "p50 / p99 ms", "first byte p50 ms"
         )?;
-        Ok(Self { text, cases: Vec::new(), process, streams: Value::Null })
+        Ok(Self { text, cases: Vec::new(), process, streams: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, case: &Case, relay: &[Sample], gateway: &[Sample]) {
@@ -141,7 +155,7 @@ impl Report {
             let _ = writeln!(
                 self.text,
                 "{:<28} {:>22} {:>15} {:>22} {:>20} {:>18}",
-                if who == "relay" { case.name.to_owned() } else { format!("  {who}") },
+                if who == "relay" { case.name.clone() } else { format!("  {who}") },
                 format!("{:.0} ({:.0}-{:.0})", cpu.median, cpu.low, cpu.high),
                 ratio,
                 format!("{:.0} ({:.0}-{:.0})", rate.median, rate.low, rate.high),
@@ -155,12 +169,15 @@ impl Report {
         }
     }
 
-    pub(crate) fn open_streams(&mut self, count: usize, relay_kib: f64, gateway_kib: f64) {
+    pub(crate) fn open_streams(&mut self, large: bool, count: usize, relay_kib: f64, gateway_kib: f64) {
+        let request = if large { "cc" } else { "small" };
         let _ = writeln!(
             self.text,
-            "\n{count} open streams: relay {relay_kib:.0} kB each, gateway {gateway_kib:.0} kB each"
+            "{count} open streams of {request}: relay {relay_kib:.0} kB each, gateway {gateway_kib:.0} kB each"
         );
-        self.streams = json!({"streams": count, "relay_kib": relay_kib, "gateway_kib": gateway_kib});
+        self.streams.push(
+            json!({"request": request, "streams": count, "relay_kib": relay_kib, "gateway_kib": gateway_kib}),
+        );
     }
 
     #[expect(clippy::print_stdout, reason = "the report is what a bench is for")]

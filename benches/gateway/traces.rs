@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::load::{Load, Target};
 use crate::process::{self, Child, Upstream};
 use crate::report::Case;
-use crate::{CONNECTIONS, Effort, body};
+use crate::{Effort, body};
 
 /// What arrived at the collector.
 #[derive(Default)]
@@ -87,7 +87,7 @@ pub(crate) async fn run(effort: &Effort) -> Result<()> {
         variants.push(Variant { name, gateway: upstream.gateway(&change)?, cpu: Vec::new() });
     }
     let mut text = format!("{:<26} {:<24} {:>24} {:>22}\n", "case", "gateway", "CPU µs/request", "ratio");
-    for case in Case::all().into_iter().filter(|case| case.name.ends_with("20 chunks, burst")) {
+    for case in Case::all().into_iter().filter(|case| case.name.ends_with("/20 burst")) {
         for round in 0..effort.rounds {
             // Each begins as often as it ends.
             for at in 0..variants.len() {
@@ -123,9 +123,9 @@ async fn measure(effort: &Effort, gateway: &Child, case: &Case) -> Result<f64> {
     let target = Target { address: gateway.address, path: "/v1/messages?beta=true".into() };
     let headers = vec![("x-api-key", process::API_KEY.into()), ("anthropic-version", "2023-06-01".into())];
     let load = Load::new(target, headers, body::messages(case));
-    load.run(CONNECTIONS, effort.warm_up).await?;
+    load.run(case.connections, effort.warm_up).await?;
     let before = gateway.thread_seconds()?;
-    let outcome = load.run(CONNECTIONS, effort.measure).await?;
+    let outcome = load.run(case.connections, effort.measure).await?;
     let cpu = gateway.thread_seconds()? - before;
     #[expect(clippy::cast_precision_loss, reason = "requests of one round")]
     Ok(cpu * 1e6 / outcome.requests.max(1) as f64)

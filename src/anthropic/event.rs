@@ -132,6 +132,12 @@ impl SseSink {
         self.out.is_empty()
     }
 
+    /// How many bytes there are to send.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// All frames written since the last call, without copying them.
     #[must_use]
     pub fn take(&mut self) -> Bytes {

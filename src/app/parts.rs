@@ -136,6 +136,7 @@ pub struct Application {
     gateway: Arc<AppGateway>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    client: Client,
     survey: Survey,
     presence: Presence,
     census: Census,
@@ -234,7 +235,7 @@ impl Application {
                 config.store.lease_ttl,
                 config.store.signature_ttl,
             ),
-            client,
+            client: client.clone(),
             catalogue: catalogue.clone(),
             survey: survey.clone(),
             settlements,
@@ -281,6 +282,7 @@ impl Application {
             gateway,
             tasks,
             stop,
+            client,
             survey,
             presence,
             census,
@@ -347,6 +349,7 @@ impl Application {
         feed.close();
         self.tasks.spawn(self.gateway.hub.clone().run(self.stop.clone()));
         self.tasks.spawn(telemetry::sum_up(self.stop.clone()));
+        self.tasks.spawn(self.client.clone().tend(self.stop.clone()));
         self.tasks.spawn(self.survey.clone().run(self.stop.clone()));
         self.tasks.spawn(self.tokens.clone().renew_ahead(self.stop.clone()));
         self.tasks.spawn(self.presence.clone().run(drain.clone(), self.stop.clone()));

@@ -4,24 +4,29 @@
 //! [`Client::send`] or an [`UpstreamResponse`] cancels the call at the upstream.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::HeaderMap;
-use reqwest::{Response, Url};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, StatusCode, Uri};
+use reqwest::Url;
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::classify::{classify, classify_stream_error};
 use super::failure::{Failure, FailureClass, TransportKind};
 use super::headers::{Headers, Unsendable};
-use super::http::{self, HttpError};
+use super::http::{HttpError, Trust, trusting};
 use super::latency::Latency;
 use super::reset;
 use super::split_body::SplitBody;
+use super::wire::{self, Answer, Wire};
 use crate::clock::Clock;
 use crate::config::UpstreamConfig;
 use crate::google::model::ModelId;
@@ -34,10 +39,6 @@ const ERROR_BODY_LIMIT: usize = 64 * 1024;
 const ACCOUNT_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most that is read of the answer to one.
 const ACCOUNT_ANSWER_LIMIT: usize = 4 * 1024 * 1024;
-/// Over HTTP/2 a client has one connection per host, and peers commonly allow 100 streams on it.
-const CALLS_PER_LANE: usize = 80;
-const LANES: usize = 8;
-
 /// Settings from which no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -158,7 +159,10 @@ pub struct Client {
 }
 
 struct Shared {
-    lanes: Vec<Lane>,
+    /// For calls of models.
+    wire: Wire,
+    /// For all others.
+    http: reqwest::Client,
     endpoints: Vec<Endpoint>,
     headers: Headers,
     header_timeout: Duration,
@@ -171,32 +175,13 @@ struct Shared {
     script: Option<scripted::Script>,
 }
 
-struct Lane {
-    http: reqwest::Client,
-    calls: Arc<AtomicUsize>,
-}
-
 struct Endpoint {
     base: String,
-    generate: Url,
-    stream: Url,
-    count: Url,
-}
-
-/// Where a call goes, for the wire and for the metrics.
-struct To {
-    endpoint: usize,
-    method: UpstreamMethod,
     url: Url,
-}
-
-/// One call in a lane's count.
-struct LaneUse(Arc<AtomicUsize>);
-
-impl Drop for LaneUse {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    uri: Uri,
+    generate: PathAndQuery,
+    stream: PathAndQuery,
+    count: PathAndQuery,
 }
 
 impl Client {
@@ -212,14 +197,14 @@ impl Client {
         if config.endpoints.is_empty() {
             return Err(ClientError::NoEndpoints);
         }
-        let endpoints = config.endpoints.iter().map(|base| Endpoint::new(base)).collect::<Result<_, _>>()?;
-        let trust = http::Trust::new(config)?;
-        let lanes = (0..LANES)
-            .map(|_| Ok(Lane { http: http::trusting(config, &trust)?, calls: Arc::default() }))
-            .collect::<Result<_, HttpError>>()?;
+        let endpoints =
+            config.endpoints.iter().map(|base| Endpoint::new(base)).collect::<Result<Vec<_>, _>>()?;
+        let trust = Trust::new(config)?;
+        let uris: Vec<_> = endpoints.iter().map(|endpoint| endpoint.uri.clone()).collect();
         Ok(Self {
             shared: Arc::new(Shared {
-                lanes,
+                wire: Wire::new(config, &trust, &uris, clock.clone())?,
+                http: trusting(config, &trust)?,
                 endpoints,
                 headers: Headers::new(config)?,
                 header_timeout: config.header_timeout,
@@ -237,7 +222,7 @@ impl Client {
     #[must_use]
     pub fn measured(mut self, metrics: &Arc<Metrics>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            let hosts = shared.endpoints.iter().map(|one| one.stream.host_str().unwrap_or_default());
+            let hosts = shared.endpoints.iter().map(|one| one.url.host_str().unwrap_or_default());
             shared.latency = Some(Latency::new(metrics, hosts));
         }
         self
@@ -253,7 +238,7 @@ impl Client {
     #[must_use]
     pub fn address(&self, endpoint: usize) -> (&str, u16) {
         let endpoint = &self.shared.endpoints[endpoint % self.shared.endpoints.len()];
-        let url = &endpoint.generate;
+        let url = &endpoint.url;
         (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
     }
 
@@ -265,9 +250,18 @@ impl Client {
             .model(call.token, call.model, call.session_id, call.method == Method::StreamGenerate)
             .map_err(unsendable)?;
         let endpoint = call.endpoint % shared.endpoints.len();
-        let to =
-            To { endpoint, method: call.method.label(), url: shared.endpoints[endpoint].url(call.method) };
-        self.post(to, headers, call.body.clone()).await
+        let path = shared.endpoints[endpoint].path(call.method);
+        let sending = async {
+            #[cfg(test)]
+            if let Some(script) = &shared.script {
+                let url = shared.endpoints[endpoint].full(call.method.path());
+                return scripted::play(script, url, headers, &call.body).await;
+            }
+            let body = SplitBody::new(call.body.clone());
+            let answer = shared.wire.post(endpoint, path, headers, body).await;
+            answer.map(Response::Wire).map_err(|error| error.kind())
+        };
+        self.answered(endpoint, call.method.label(), sending).await
     }
 
     /// Posts `body` to `method` of an endpoint on behalf of an account and returns the whole answer.
@@ -281,28 +275,46 @@ impl Client {
         let shared = &self.shared;
         let headers = shared.headers.account(token).map_err(unsendable)?;
         let endpoint = endpoint % shared.endpoints.len();
-        let url = format!("{}{}", shared.endpoints[endpoint].base, method.path());
-        let url = Url::parse(&url).map_err(|_| transport(TransportKind::Protocol))?;
+        let url = shared.endpoints[endpoint].full(method.path());
+        let sending = async {
+            #[cfg(test)]
+            if let Some(script) = &shared.script {
+                return scripted::play(script, url, headers, &[Bytes::from(body), Bytes::new()]).await;
+            }
+            let answer = shared.http.post(url).headers(headers).body(body).send().await;
+            answer.map(Response::Library).map_err(|error| kind_of(&error))
+        };
         timed(ACCOUNT_CALL_TIMEOUT, async {
-            let to = To { endpoint, method: method.label(), url };
-            let response = self.post(to, headers, [Bytes::from(body), Bytes::new()]).await?;
+            let response = self.answered(endpoint, method.label(), sending).await?;
             response.collect(ACCOUNT_ANSWER_LIMIT).await
         })
         .await?
     }
 
-    async fn post(&self, to: To, headers: HeaderMap, body: [Bytes; 2]) -> Result<UpstreamResponse, Failure> {
+    /// Closes connections that nobody needed for a while, until `stop`.
+    pub async fn tend(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(wire::SWEEP)).await.is_some() {
+            self.shared.wire.sweep();
+        }
+    }
+
+    /// Waits for the head of the answer that `sending` brings, as long as it may take.
+    async fn answered(
+        &self,
+        endpoint: usize,
+        method: UpstreamMethod,
+        sending: impl Future<Output = Result<Response, TransportKind>>,
+    ) -> Result<UpstreamResponse, Failure> {
         let shared = &self.shared;
         let pause = shared.pace.pause();
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        let (http, lane) = shared.lane();
         let sent = shared.clock.instant();
-        let response = timed(shared.header_timeout, shared.exchange(http, to.url, headers, body)).await??;
+        let response = timed(shared.header_timeout, sending).await?.map_err(noted)?;
         if let Some(latency) = &shared.latency {
             let took = shared.clock.instant().saturating_duration_since(sent);
-            latency.observe(to.endpoint, to.method, took);
+            latency.observe(endpoint, method, took);
         }
         let date_ms = reset::date_ms(response.headers()).unwrap_or_else(|| shared.clock.epoch_ms());
         let mut response = UpstreamResponse {
@@ -312,7 +324,6 @@ impl Client {
             idle_timeout: shared.idle_timeout,
             response,
             waiting_since: None,
-            _lane: lane,
         };
         if response.response.status().is_success() {
             return Ok(response);
@@ -334,61 +345,68 @@ impl Client {
     }
 }
 
-impl Shared {
-    /// Posts and waits for the answer's headers.
-    async fn exchange(
-        &self,
-        http: &reqwest::Client,
-        url: Url,
-        headers: HeaderMap,
-        body: [Bytes; 2],
-    ) -> Result<Response, Failure> {
-        #[cfg(test)]
-        if let Some(script) = &self.script {
-            return script(scripted::Posted { url, headers, body: body.concat() }).await.map_err(transport);
-        }
-        let request = http.post(url).headers(headers).body(reqwest::Body::wrap(SplitBody::new(body)));
-        request.send().await.map_err(|error| transport_error(&error))
-    }
-
-    /// The first lane with room, else the least busy one: few calls share one warm connection.
-    fn lane(&self) -> (&reqwest::Client, LaneUse) {
-        let busy = |lane: &&Lane| lane.calls.load(Ordering::Relaxed);
-        let lane = self
-            .lanes
-            .iter()
-            .find(|lane| busy(lane) < CALLS_PER_LANE)
-            .or_else(|| self.lanes.iter().min_by_key(busy))
-            .unwrap_or(&self.lanes[0]);
-        lane.calls.fetch_add(1, Ordering::Relaxed);
-        (&lane.http, LaneUse(Arc::clone(&lane.calls)))
-    }
-}
-
 impl Endpoint {
     fn new(base: &str) -> Result<Self, ClientError> {
         let base = base.trim().trim_end_matches('/').to_owned();
-        let url = |method: Method| {
-            Url::parse(&format!("{base}{}", method.path()))
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https"))
-                .ok_or_else(|| ClientError::BadEndpoint { endpoint: base.clone() })
+        let parsed = || {
+            let url = Url::parse(&base).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+            let uri: Uri = url.as_str().parse().ok()?;
+            let prefix = url.path().trim_end_matches('/').to_owned();
+            let path = |method: Method| format!("{prefix}{}", method.path()).parse().ok();
+            Some((
+                url,
+                uri,
+                path(Method::Generate)?,
+                path(Method::StreamGenerate)?,
+                path(Method::CountTokens)?,
+            ))
         };
-        Ok(Self {
-            generate: url(Method::Generate)?,
-            stream: url(Method::StreamGenerate)?,
-            count: url(Method::CountTokens)?,
-            base,
-        })
+        let Some((url, uri, generate, stream, count)) = parsed() else {
+            return Err(ClientError::BadEndpoint { endpoint: base });
+        };
+        Ok(Self { base, url, uri, generate, stream, count })
     }
 
-    fn url(&self, method: Method) -> Url {
+    fn path(&self, method: Method) -> &PathAndQuery {
         match method {
             Method::Generate => &self.generate,
             Method::StreamGenerate => &self.stream,
             Method::CountTokens => &self.count,
         }
-        .clone()
+    }
+
+    /// The address of a method.
+    fn full(&self, method: &str) -> String {
+        format!("{}{method}", self.base)
+    }
+}
+
+/// An answer, by whichever client it came.
+enum Response {
+    Wire(Answer),
+    Library(reqwest::Response),
+}
+
+impl Response {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Wire(answer) => answer.status(),
+            Self::Library(response) => response.status(),
+        }
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        match self {
+            Self::Wire(answer) => answer.headers(),
+            Self::Library(response) => response.headers(),
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, TransportKind> {
+        match self {
+            Self::Wire(answer) => answer.chunk().await.map_err(|error| error.kind()),
+            Self::Library(response) => response.chunk().await.map_err(|error| kind_of(&error)),
+        }
     }
 }
 
@@ -401,7 +419,6 @@ pub struct UpstreamResponse {
     idle_timeout: Duration,
     /// Since when a piece has been waited for, over calls whose future was dropped.
     waiting_since: Option<Instant>,
-    _lane: LaneUse,
 }
 
 impl UpstreamResponse {
@@ -418,8 +435,17 @@ impl UpstreamResponse {
         let since = *self.waiting_since.get_or_insert_with(|| self.clock.instant());
         let chunk = timeout_at(since + self.idle_timeout, self.response.chunk()).await;
         self.waiting_since = None;
-        let chunk = chunk.map_err(|_| transport(TransportKind::Timeout))?;
-        chunk.map_err(|error| transport_error(&error))
+        chunk.map_err(|_| transport(TransportKind::Timeout))?.map_err(noted)
+    }
+
+    /// The next piece as [`Self::chunk`] gives it, if it is there already; who waits afterwards is woken when it comes.
+    pub async fn ready_chunk(&mut self) -> Option<Result<Option<Bytes>, Failure>> {
+        let mut chunk = pin!(self.response.chunk());
+        poll_fn(|context| match chunk.as_mut().poll(context) {
+            Poll::Ready(chunk) => Poll::Ready(Some(chunk.map_err(noted))),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
     }
 
     /// The whole body; more than `limit` bytes are a failure.
@@ -455,6 +481,12 @@ fn transport(kind: TransportKind) -> Failure {
     Failure { class: FailureClass::Transport { kind }, status: None, reset: None, message: None }
 }
 
+/// The failure behind a broken exchange.
+fn noted(kind: TransportKind) -> Failure {
+    tracing::debug!(?kind, "upstream transport failure");
+    transport(kind)
+}
+
 fn unsendable(what: Unsendable) -> Failure {
     match what {
         Unsendable::Token => {
@@ -465,7 +497,7 @@ fn unsendable(what: Unsendable) -> Failure {
 }
 
 /// Reads the step that failed off the error's types; its text, which may name hosts and proxies, is not used.
-fn transport_error(error: &reqwest::Error) -> Failure {
+fn kind_of(error: &reqwest::Error) -> TransportKind {
     let mut kind = if error.is_connect() {
         TransportKind::Connect
     } else if error.is_timeout() {
@@ -489,8 +521,7 @@ fn transport_error(error: &reqwest::Error) -> Failure {
         }
         cause = inner.source();
     }
-    tracing::debug!(?kind, "upstream transport failure");
-    transport(kind)
+    kind
 }
 
 /// A broken connection under a decoder shows as a decoding error; its innermost cause tells.

@@ -20,7 +20,7 @@ const POOL_IDLE: Duration = Duration::from_secs(55);
 /// Unused connections kept per host.
 const POOL_IDLE_PER_HOST: usize = 256;
 /// Keep-alive probes of a silent connection, so that a dead peer is noticed.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A client that cannot be built; each text says which setting is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,13 @@ impl Trust {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self(tls))
+    }
+
+    /// For clients that name the protocols of HTTP themselves.
+    pub(super) fn without_alpn(&self) -> ClientConfig {
+        let mut tls = self.0.clone();
+        tls.alpn_protocols.clear();
+        tls
     }
 }
 

@@ -17,9 +17,13 @@ use super::tally::Streaming;
 use crate::account::settlement::{Attempt, Outcome, outcome_of};
 use crate::anthropic::event::{error_frame, ping_frame};
 use crate::clock::Clock;
+use crate::cloudcode::Failure;
 use crate::format::stream::SseSink;
 use crate::telemetry::Observation;
 use crate::telemetry::traces::Phase;
+
+/// Bytes of frames that are joined at the most.
+const JOINED: usize = 16 * 1024;
 
 /// Everything a stream in flight owns.
 pub(super) struct Live {
@@ -55,9 +59,8 @@ impl Live {
                     Some(live.complete().await)
                 }
                 State::Begun(mut live, Progress::Open) => {
-                    live.note();
-                    let frames = live.sink.take();
-                    Some((frames, State::Open(live)))
+                    let joined = live.join().await;
+                    Some(live.settle(joined).await)
                 }
                 State::Open(live) => Some(live.next().await),
                 State::Done => None,
@@ -72,29 +75,53 @@ impl Live {
         let silence = self.clock.instant() + self.keepalive;
         loop {
             let advanced = tokio::time::timeout_at(silence, self.reading.advance(&mut self.sink)).await;
-            self.note();
-            match advanced {
-                Err(_silence) => return (ping_frame(), State::Open(self)),
-                Ok(Ok(Progress::Open)) => {
-                    if !self.sink.is_empty() {
-                        let frames = self.sink.take();
-                        return (frames, State::Open(self));
-                    }
+            let progress = match advanced {
+                Err(_silence) => {
+                    self.note();
+                    return (ping_frame(), State::Open(self));
                 }
-                Ok(Ok(Progress::Complete)) => return self.complete().await,
-                Ok(Err(failure)) => {
-                    let mut frames = self.sink.take().to_vec();
-                    let outcome = outcome_of(&failure);
-                    let error = DispatchError::Upstream { model: self.model.to_string(), failure };
-                    frames.extend_from_slice(&error_frame(error.answer().kind, &error.to_string()));
-                    self.call.broke(error.reason());
-                    self.phase.fail(error.reason());
-                    let settling = self.observation.phase("settle");
-                    self.attempt.break_off(outcome);
-                    settling.end();
-                    self.streaming.tally().broken(error.reason());
-                    return (frames.into(), State::Done);
-                }
+                Ok(Ok(Progress::Open)) => self.join().await,
+                Ok(ended) => ended,
+            };
+            if !matches!(progress, Ok(Progress::Open)) || !self.sink.is_empty() {
+                return self.settle(progress).await;
+            }
+        }
+    }
+
+    /// What the upstream has ready goes along, so that pieces which came together leave together.
+    async fn join(&mut self) -> Result<Progress, Failure> {
+        while self.sink.len() < JOINED {
+            match self.reading.advance_ready(&mut self.sink).await {
+                Some(Ok(Progress::Open)) => {}
+                Some(ended) => return ended,
+                None => break,
+            }
+        }
+        Ok(Progress::Open)
+    }
+
+    /// The frames that wait, and how it goes on.
+    async fn settle(mut self: Box<Self>, progress: Result<Progress, Failure>) -> (Bytes, State) {
+        self.note();
+        match progress {
+            Ok(Progress::Open) => {
+                let frames = self.sink.take();
+                (frames, State::Open(self))
+            }
+            Ok(Progress::Complete) => self.complete().await,
+            Err(failure) => {
+                let mut frames = self.sink.take().to_vec();
+                let outcome = outcome_of(&failure);
+                let error = DispatchError::Upstream { model: self.model.to_string(), failure };
+                frames.extend_from_slice(&error_frame(error.answer().kind, &error.to_string()));
+                self.call.broke(error.reason());
+                self.phase.fail(error.reason());
+                let settling = self.observation.phase("settle");
+                self.attempt.break_off(outcome);
+                settling.end();
+                self.streaming.tally().broken(error.reason());
+                (frames.into(), State::Done)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One upstream answer on its way to the client's events.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::attempt::broken;
 use crate::cloudcode::{Failure, FailureClass, TransportKind, UpstreamResponse};
@@ -60,19 +60,29 @@ impl Reading {
     /// What was produced before a failure in the same bytes is in `out` when the failure is returned.
     pub(super) async fn advance(&mut self, out: &mut impl Sink) -> Result<Progress, Failure> {
         let bytes = self.response.chunk().await?;
+        self.take(bytes.as_ref(), out)
+    }
+
+    /// The same with bytes that are there already; `None` when there are none.
+    pub(super) async fn advance_ready(&mut self, out: &mut impl Sink) -> Option<Result<Progress, Failure>> {
+        let bytes = self.response.ready_chunk().await?;
+        Some(bytes.and_then(|bytes| self.take(bytes.as_ref(), out)))
+    }
+
+    fn take(&mut self, bytes: Option<&Bytes>, out: &mut impl Sink) -> Result<Progress, Failure> {
         let done = bytes.is_none();
-        if let (Some(left), Some(bytes)) = (&mut self.left, &bytes) {
+        if let (Some(left), Some(bytes)) = (&mut self.left, bytes) {
             *left = left.checked_sub(bytes.len()).ok_or_else(|| broken(TransportKind::Protocol))?;
         }
         let converted = match &mut self.framing {
             Framing::Events(decoder) => {
-                match &bytes {
+                match bytes {
                     Some(bytes) => decoder.push(bytes),
                     None => decoder.finish(),
                 }
                 drain(decoder, &mut self.converter, out)
             }
-            Framing::Document(body) => match &bytes {
+            Framing::Document(body) => match bytes {
                 Some(bytes) if body.len() + bytes.len() > LARGEST_EVENT => Err(Stop::TooLarge),
                 Some(bytes) => {
                     body.extend_from_slice(bytes);

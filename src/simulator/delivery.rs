@@ -103,18 +103,10 @@ enum Ending {
 }
 
 fn spaced(steps: VecDeque<Step>, delivery: Delivery) -> VecDeque<Step> {
-    if delivery.mode == Mode::Burst {
-        let mut all = Vec::new();
-        for step in steps {
-            if let Step::Send(bytes) = step {
-                all.extend_from_slice(&bytes);
-            }
-        }
-        return VecDeque::from([Step::Send(Bytes::from(all))]);
-    }
     let gap = match delivery.mode {
+        Mode::Burst => return steps,
+        Mode::Flush => Step::Flush,
         Mode::Paced => Step::Pause(Duration::from_millis(delivery.interval_ms)),
-        Mode::Flush | Mode::Burst => Step::Flush,
     };
     let mut spaced = VecDeque::with_capacity(steps.len() * 2);
     for step in steps {

@@ -239,7 +239,7 @@ impl Default for Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Nothing: all in one write.
+    /// Nothing: each is a chunk of HTTP of its own, as Cloud Code sends them, and all are there at once.
     Burst,
     /// Each is written on its own, without a pause.
     Flush,

@@ -46,6 +46,11 @@ impl Authority {
         self.dir.path().join("ca.pem")
     }
 
+    /// What a server shows, and its key (PEM).
+    pub(crate) fn identity(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("server.pem"), self.dir.path().join("server.key"))
+    }
+
     /// A server that speaks TLS only, on the port of its address, with the arguments `more`.
     pub(crate) fn server(&self, more: &[&str]) -> RedisServer {
         let arguments = [&["--save", ""][..], more].concat();

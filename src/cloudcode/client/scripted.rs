@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use reqwest::header::HeaderMap;
+use http::HeaderMap;
 use reqwest::{Response, Url};
 
 use super::{Client, Shared};
@@ -19,6 +20,17 @@ pub(crate) struct Posted {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+}
+
+/// The answer of `script` to a call.
+pub(super) async fn play(
+    script: &Script,
+    url: String,
+    headers: HeaderMap,
+    body: &[Bytes; 2],
+) -> Result<super::Response, TransportKind> {
+    let posted = Posted { url: url.parse().expect("an address"), headers, body: body.concat() };
+    script(posted).await.map(super::Response::Library)
 }
 
 impl Client {
