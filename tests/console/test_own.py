@@ -102,6 +102,27 @@ def test_links_and_back(look):
     expect(page.get_by_role("heading", name="There is no such page").last).to_be_visible()
 
 
+# What no link of the console says: names that every object has, numbers that are none, addresses that cannot be decoded.
+ODD = [
+    "constructor", "__proto__", "%E0%A4%A", "settings/constructor", "accounts?open=%3Cimg%20src%3Dx%3E&sort=__proto__",
+    "usage?range=constructor&by=__proto__&show=toString", "overview?range=constructor&by=constructor",
+    "capacity?open=__proto__&hours=-1&sort=valueOf", "fleet?sort=__proto__", "connect?client=constructor",
+    "live?state=toString&sort=constructor", "keys?state=constructor&sort=-__proto__", "requests?slow=constructor",
+    "logs?level=%3Cb%3E&from=NaN", "audit?actor=%00&action=%2e%2e",
+]  # fmt: skip
+
+
+def test_odd_addresses_break_nothing(look):
+    console = look()
+    page = console.page
+    for tail in ODD:
+        page.goto("about:blank")
+        page.goto(f"{console.own.url}/#/{tail}")
+        expect(page.locator("main h1").first).not_to_be_empty()
+        expect(page.locator("main .skeleton")).to_have_count(0)
+        assert console.complaints == [], tail
+
+
 def test_accounts_can_be_found_and_sorted(look):
     console = look()
     accounts = console.go("accounts")

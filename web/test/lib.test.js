@@ -153,8 +153,8 @@ describe("rows", () => {
 
   it("sort, the unknown last either way, equals as they were", () => {
     assert.deepEqual(
-      [ids("n"), ids("-n"), ids("w"), ids("-w"), ids("?")],
-      ["cadb", "adcb", "dbac", "abdc", "abcd"],
+      [ids("n"), ids("-n"), ids("w"), ids("-w"), ids("?"), ids("-constructor")],
+      ["cadb", "adcb", "dbac", "abdc", "abcd", "abcd"],
     );
   });
 

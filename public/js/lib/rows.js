@@ -15,7 +15,9 @@
  */
 export function sorted(rows, order, columns, language = "en") {
   const down = order.startsWith("-");
-  const value = columns[down ? order.slice(1) : order];
+  const name = down ? order.slice(1) : order;
+  // The address may name anything, also what every object has.
+  const value = Object.hasOwn(columns, name) ? columns[name] : undefined;
   if (!value) {
     return rows;
   }

@@ -429,7 +429,7 @@ class AccountsPage extends View {
 
   /** @param {Account} account */
   tier({ subscription }) {
-    const known = subscription.tier in TIERS;
+    const known = Object.hasOwn(TIERS, subscription.tier);
     return known
       ? chip(t(`accounts.tier.${subscription.tier}`))
       : html`<span class="quiet">${t("app.unknown")}</span>`;

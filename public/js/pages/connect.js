@@ -97,7 +97,7 @@ class ConnectPage extends View {
     const model = pick("model", [/opus/, /claude/, /pro/]);
     const small = pick("small", [/flash/, /sonnet/]);
     const name = query.get("client") ?? "";
-    const client = name in CLIENTS ? name : "shell";
+    const client = Object.hasOwn(CLIENTS, name) ? name : "shell";
     const base = (settings.get().data?.config?.publicBaseUrl || address("")).replace(/\/+$/, "");
     const needsKey = data.access.apiKey;
     const placeholder = needsKey ? `<${t("connect.key.placeholder")}>` : "any";

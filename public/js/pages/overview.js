@@ -235,7 +235,7 @@ class OverviewPage extends View {
   volume() {
     const { query } = route.get();
     const asked = query.get("range") ?? "24h";
-    const range = asked in RANGES ? asked : "24h";
+    const range = Object.hasOwn(RANGES, asked) ? asked : "24h";
     const wish = query.get("by") ?? "model";
     const by = /** @type {readonly string[]} */ (BY).includes(wish) ? wish : "model";
     const report = usage(range, by);

@@ -38,7 +38,8 @@ const CURVES = 7;
 class UsagePage extends View {
   wish() {
     const { query } = route.get();
-    const days = RANGES[/** @type {keyof typeof RANGES} */ (query.get("range"))] ?? 1;
+    const asked = query.get("range") ?? "";
+    const days = Object.hasOwn(RANGES, asked) ? RANGES[/** @type {keyof typeof RANGES} */ (asked)] : 1;
     const by = GROUPS.find((one) => one === query.get("by")) ?? "model";
     return {
       days,
