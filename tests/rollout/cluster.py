@@ -135,6 +135,7 @@ class Deployment:
         self.pods, self.gone, self.leaving, self.probing = [], [], [], []
         self.lowest = None
         self.count = 0
+        self.telling = asyncio.Lock()
 
     async def __aenter__(self):
         return self
@@ -148,11 +149,12 @@ class Deployment:
             await pod.process.wait()
 
     async def endpoints(self):
-        """Tells nginx who is ready."""
-        ready = [pod.address for pod in [*self.pods, *self.gone] if pod.ready]
-        if self.lowest is not None:
-            self.lowest = min(self.lowest, len(ready))
-        await self.nginx.endpoints(ready)
+        """Tells nginx who is ready; one list after the other, else an older one could come last and stay."""
+        async with self.telling:
+            ready = [pod.address for pod in [*self.pods, *self.gone] if pod.ready]
+            if self.lowest is not None:
+                self.lowest = min(self.lowest, len(ready))
+            await self.nginx.endpoints(ready)
 
     async def create(self, program):
         """One more pod; returns when it is ready."""
