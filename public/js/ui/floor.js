@@ -6,7 +6,7 @@ import { percent } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { define, View } from "../lib/view.js";
 
-/** It is told once it has stood still for so long, or has lost the focus. */
+/** It is told once it has stood still for so long and is not held any more, or has lost the focus. */
 const SETTLED_MS = 600;
 
 /**
@@ -34,6 +34,8 @@ class Floor extends View {
     this.fraction = undefined;
     /** @type {number | null} */
     this.draft = null;
+    /** Whether the slider is held: where it rests on its way is not meant. */
+    this.held = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
   }
@@ -52,12 +54,18 @@ class Floor extends View {
     if (value !== null) {
       this.draft = value;
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.settle(), SETTLED_MS);
+      this.timer = setTimeout(() => this.held || this.settle(), SETTLED_MS);
     }
+  }
+
+  release() {
+    this.held = false;
+    this.change(this.draft);
   }
 
   settle() {
     clearTimeout(this.timer);
+    this.held = false;
     const { draft } = this;
     this.draft = null;
     if (draft !== null && draft !== (this.own ?? this.inherited)) {
@@ -99,6 +107,12 @@ class Floor extends View {
           aria-label=${label}
           aria-valuetext=${said}
           @input=${moved}
+          @pointerdown=${() => {
+            this.held = true;
+          }}
+          @pointerup=${this.release}
+          @pointercancel=${this.release}
+          @change=${this.release}
           @blur=${() => this.settle()}
         />
       </span>
