@@ -14,7 +14,7 @@ sys.path[:0] = [str(TESTS / "observability"), str(TESTS / "e2e"), str(TESTS / "c
 
 from fleet import KEY, Redis, Replica, Upstream  # noqa: E402
 from own import Look  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+from playwright.sync_api import expect, sync_playwright  # noqa: E402
 from nginx import Site  # noqa: E402
 
 MODULES = pathlib.Path(__file__).with_name("node_modules")
@@ -90,6 +90,12 @@ def fleet(tmp_path_factory):
     """Starts a fleet of the test's own, or several: the arguments are those of `Fleet`."""
     with contextlib.ExitStack() as stack:
         yield lambda **more: Fleet(stack, tmp_path_factory.mktemp("fleet"), **more)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience(request):
+    # Set when modules are imported, it would be that of the last one for all of them.
+    expect.set_options(timeout=getattr(request.module, "PATIENCE_MS", 20_000))
 
 
 @pytest.fixture(scope="session")

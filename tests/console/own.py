@@ -2,6 +2,7 @@
 
 import json
 import os
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -49,6 +50,28 @@ def call(own, method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     with DIRECT.open(urllib.request.Request(own.url + path, data, headers, method=method), timeout=60) as answer:
         return json.load(answer)
+
+
+def account(own, email):
+    """What a gateway knows of it; None where it knows none."""
+    return next((one for one in call(own, "GET", "/api/accounts")["accounts"] if one["email"] == email), None)
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+def sign_in_at_google(url, email=None):
+    """What a person does in the window: where their browser ends up, without going there."""
+    hint = f"&login_hint={urllib.parse.quote(email)}" if email else ""
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({}), Stay).open(url + hint, timeout=30)
+    except urllib.error.HTTPError as answer:
+        return answer.headers["location"]
+    raise AssertionError("Google sends the browser back")
 
 
 def surveyed(own):
@@ -169,6 +192,10 @@ class Look:
         expect(self.page.locator("main .skeleton")).to_have_count(0)
         return self.page.locator(f"page-{page}")
 
+    def live(self):
+        """Waits until the page is told what happens: what happened before is seen only when it is asked for again."""
+        expect(self.page.locator(".top .connection").get_by_text("Live", exact=True)).to_be_visible()
+
     def unseen(self):
         """As in a tab that is not looked at: nothing is asked for any more unless it is wished for."""
         self.page.evaluate("""() => {
@@ -213,4 +240,4 @@ class Look:
         assert self.complaints == [], json.dumps(self.complaints, indent=1)
 
 
-__all__ = ["KEY", "PAGES", "PASSWORD", "Look", "Own", "call", "counted", "logged", "surveyed"]
+__all__ = ["KEY", "PAGES", "PASSWORD", "Look", "Own", "account", "call", "counted", "logged", "sign_in_at_google", "surveyed"]

@@ -1038,9 +1038,9 @@ def test_a_gateway_that_is_ended_finishes_its_stream(fleet):
     site = fleet(accounts=3)
     imported(site)
     delivery = {"mode": "paced", "interval_ms": 50, "chunk_chars": 8}
-    site.upstream.call("POST", "/sim/faults", {"when": {"text": "80 words"}, "then": {"delivery": delivery}})
+    site.upstream.call("POST", "/sim/faults", {"when": {"text": "200 words"}, "then": {"delivery": delivery}})
     clients = [customer(site) for _ in site.replicas]
-    streams = [client.open("POST", "/v1/messages", message(OPUS, "write 80 words", True)) for client in clients]
+    streams = [client.open("POST", "/v1/messages", message(OPUS, "write 200 words", True)) for client in clients]
     texts = []
     for stream in streams:
         assert stream.status == 200
@@ -1049,8 +1049,12 @@ def test_a_gateway_that_is_ended_finishes_its_stream(fleet):
             text += stream.readline().decode()
         texts.append(text)
     # Each has one of them, so whichever is ended is in the middle of it.
-    live = operator(site).get("/api/requests/live").ok()
-    assert sorted(one["requests"] for one in live["replicas"]) == [1, 1, 1]
+    boss = operator(site)
+
+    def spread():
+        return sorted(one["requests"] for one in boss.get("/api/requests/live").ok()["replicas"]) == [1, 1, 1]
+
+    until("each is seen in it", spread, 5)
     ended = site.replicas[1]
     ended.child.terminate()
     until("connections are refused", lambda: refused(ended), 30)
@@ -1063,6 +1067,7 @@ def test_a_gateway_that_is_ended_finishes_its_stream(fleet):
     assert ended.child.wait(30) == 0
     assert len(set(gateways(site, "/v1/messages"))) == 3
     # Everything was billed as it should be, and the others serve on.
+    until("all are over", lambda: all(one["outcome"] != "open" for one in site.upstream.requests(GENERATION)), 30)
     assert [one["outcome"] for one in site.upstream.requests(GENERATION)] == ["complete"] * 3
     assert site.replicas[0].ask(OPUS) == site.replicas[2].ask(OPUS) == 200
 
@@ -1199,7 +1204,12 @@ def test_limits_as_a_table(fleet):
         lambda: by_email(boss.get("/account-limits").ok())["c@example.com"]["status"] == "banned",
         30,
     )
-    until("it is asked for", lambda: by_email(boss.get("/account-limits").ok())["b@example.com"]["snapshotAt"], 30)
+
+    def answered():
+        told = by_email(boss.get("/account-limits").ok())
+        return all(told[f"{name}@example.com"]["snapshotAt"] for name in of)
+
+    until("both have answered", answered, 30)
     for _ in site.replicas:
         answer = boss.get("/account-limits?format=table")
         assert answer.status == 200 and answer.headers["content-type"] == "text/plain; charset=utf-8"

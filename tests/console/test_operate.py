@@ -12,7 +12,6 @@ from fleet import KEY, message, until
 from own import DEMO, PASSWORD, Own, call, counted, logged, surveyed
 from playwright.sync_api import expect
 
-expect.set_options(timeout=20_000)
 OPUS, FLASH = "claude-opus-4-6-thinking", "gemini-3-flash"
 
 

@@ -10,7 +10,6 @@ from fleet import until
 from own import PAGES, PASSWORD, PUBLIC, Own, call, surveyed
 from playwright.sync_api import expect
 
-expect.set_options(timeout=15_000)
 # Bytes, compressed: what a first visit loads until the first page is there.
 FIRST_LOAD = 120_000
 

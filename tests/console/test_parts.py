@@ -11,7 +11,6 @@ from fleet import until
 from own import PAGES, Own, call, counted, logged, surveyed
 from playwright.sync_api import expect
 
-expect.set_options(timeout=20_000)
 OPUS, FLASH = "claude-opus-4-6-thinking", "gemini-3-flash"
 
 

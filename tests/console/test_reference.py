@@ -29,7 +29,7 @@ STILL = """addEventListener('DOMContentLoaded', () => {
 })"""
 CLAUDE = "Alpine.$data(document.querySelector('[x-data=claudeConfig]'))"
 
-expect.set_options(timeout=30_000)
+PATIENCE_MS = 30_000
 
 
 class Console:
@@ -192,8 +192,12 @@ def test_all_five_views(console):
 def test_requests_are_spread(console, pool):
     for _ in range(6):
         console.refresh()
-    gateways = {gateway for _, path, _, gateway in pool.site.served() if path == "/account-limits"}
-    assert len(gateways) == 3
+
+    def gateways():
+        return {gateway for _, path, _, gateway in pool.site.served() if path == "/account-limits"}
+
+    # The balancer writes its line when the answer has gone.
+    until("each of three was asked", lambda: len(gateways()) == 3, 30)
 
 
 def test_models_have_quotas_and_are_pinned_and_hidden(console):
@@ -270,7 +274,8 @@ def test_an_account_signs_in_by_a_pasted_address(console, context, pool):
     console.toast(re.compile("successfully"))
     expect(waiting).to_have_count(0)
     expect(console.row(pool.first)).to_be_visible()
-    until("its window is closed", opened.value.is_closed, 30)
+    # It is heard of while a page is asked for something.
+    until("its window is closed", lambda: console.page.evaluate("1") and opened.value.is_closed(), 30)
 
 
 def test_an_account_is_found(console, pool):
@@ -317,6 +322,11 @@ def test_accounts_are_exported_deleted_and_imported(console, pool):
     console.toast(f"Deleted {email}")
     expect(console.row(email)).to_have_count(0)
     console.request("POST", "/api/accounts/import", exported)
+
+    def known(answer):
+        return all(one["status"] == "ok" for one in answer["accounts"])
+
+    console.everywhere("the accounts have told their models", "/account-limits", known)
     console.page.get_by_label("Refresh data").click()
     expect(console.row(email)).to_contain_text("OK")
 
@@ -353,6 +363,7 @@ def test_the_strategy(console):
         assert bool(health["trackers"]) is (strategy == "hybrid")
     debug.click()
     console.toast("Debug mode disabled")
+    console.configured("devMode", False)
 
 
 def test_settings_of_the_server(console):
@@ -387,6 +398,7 @@ def test_tokens_stay_in_the_store(console):
     console.toast("persistTokenCache has no effect")
     expect(toggle).to_be_checked()
     refused = "Failed to load resource: the server responded with a status of 400 (Bad Request)"
+    until("the browser has said so, too", lambda: console.page.evaluate("1") and len(console.complaints) > 1, 30)
     assert sorted(console.complaints) == ["400 POST /api/config", f"console: {refused}"]
     console.complaints.clear()
 
@@ -445,6 +457,7 @@ def test_presets_of_the_server(console):
     console.request("POST", "/api/config", presets()["ours"]["config"])
     console.configured("maxRetries", before + 3)
     console.request("POST", "/api/config", {"maxRetries": before})
+    console.configured("maxRetries", before)
     console.request("DELETE", "/api/server/presets/ours")
     assert presets() == built_in
 

@@ -9,7 +9,6 @@ from fleet import until
 from own import Own, call, surveyed
 from playwright.sync_api import expect
 
-expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,11 @@ import tempfile
 import threading
 import time
 import urllib.parse
-import urllib.request
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "observability"), str(TESTS / "e2e"), str(TESTS / "chart")]
 
-from own import PAGES, PASSWORD, Own  # noqa: E402
+from own import PAGES, PASSWORD, Own, call  # noqa: E402
 from playwright.sync_api import Error, expect, sync_playwright  # noqa: E402
 
 ACCOUNTS, MODELS, LIVE, LINES = 500, 50, 200, 10_000
@@ -40,7 +39,6 @@ ACCOUNTS, MODELS, LIVE, LINES = 500, 50, 200, 10_000
 P75, P98, GROWTH = 100, 250, 1.1
 # Between two interactions, as a quick hand has it.
 PAUSE_MS = 60
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 FAMILIES = ["claude-opus", "claude-sonnet", "gemini-pro", "gemini-flash", "gemini-ultra"]
 NAMES = [f"{FAMILIES[n % 5]}-{n // 5 + 1}" for n in range(MODELS)]
 # So many of the models answer slowly, for a minute or so; the others at once.
@@ -130,10 +128,7 @@ class World:
 
     def call(self, method, path, body=None):
         """The console's API, past the browser."""
-        headers = {"x-webui-password": PASSWORD, "content-type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        with DIRECT.open(urllib.request.Request(self.url + path, data, headers, method=method), timeout=60) as answer:
-            return json.load(answer)
+        return call(self.own, method, path, body)
 
     def fill(self):
         """Quotas of all accounts, log lines, audit records and usage."""
