@@ -103,6 +103,9 @@ export function moment(text) {
   return at;
 }
 
+/** States that only an account's owner can end. */
+export const OWNED = /** @type {readonly string[]} */ (["signIn", "verify", "banned"]);
+
 /** An account's own path of the API. @param {string} email */
 export const pathOf = (email) => `api/accounts/${encodeURIComponent(email)}`;
 

@@ -1,7 +1,7 @@
 // Accounts: each with its state and why, what is left of its quotas, and its switch.
 
 import { guard, html, nothing } from "../../vendor/lit.js";
-import { STATES, spentUntil, stateOf, tightest } from "../lib/accounts.js";
+import { OWNED, STATES, spentUntil, stateOf, tightest } from "../lib/accounts.js";
 import { act } from "../lib/action.js";
 import { access, api } from "../lib/api.js";
 import { part } from "../lib/errors.js";
@@ -114,9 +114,7 @@ class AccountsPage extends View {
     const { data } = accounts.get();
     const most = settings.get().data?.config?.maxAccounts;
     const full = typeof most === "number" && data !== undefined && data.accounts.length >= most;
-    const waiting = (data?.accounts ?? []).filter((account) =>
-      ["signIn", "verify", "banned"].includes(stateOf(account).state),
-    );
+    const waiting = (data?.accounts ?? []).filter((account) => OWNED.includes(stateOf(account).state));
     /** @type {import("../ui/menu.js").Item[]} */
     const more = [
       {
@@ -707,7 +705,7 @@ class AccountsPage extends View {
 /** What mends it, by its message; null where nothing has to be. @param {Account} account */
 function mendable(account) {
   const { state } = stateOf(account);
-  return state === "signIn" || state === "verify" || state === "banned" ? `accounts.mend.${state}` : null;
+  return OWNED.includes(state) ? `accounts.mend.${state}` : null;
 }
 
 define(tag, AccountsPage);

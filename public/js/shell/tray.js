@@ -1,6 +1,7 @@
 // What needs somebody, with the way to each. Loaded when it is asked for.
 
 import { html, nothing } from "../../vendor/lit.js";
+import { OWNED } from "../lib/accounts.js";
 import { list, plain } from "../lib/format.js";
 import { messages, t } from "../lib/i18n.js";
 import { masked, who } from "../lib/privacy.js";
@@ -38,8 +39,6 @@ const WHERE = {
   versions: href("fleet", { sort: "version" }),
   restart: href("settings", { q: "" }, "general"),
 };
-/** Those whose owners have to act, one after the other. */
-const MENDED = ["signIn", "verify", "banned"];
 
 let opening = false;
 /** @type {import("../ui/dialog.js").Opened | null} */
@@ -58,7 +57,7 @@ export async function mendAll(emails) {
 
 /** The accounts that wait for their owners. */
 export const waiting = () =>
-  (attention.peek() ?? []).filter(({ kind }) => MENDED.includes(kind)).flatMap(({ names }) => names);
+  (attention.peek() ?? []).filter(({ kind }) => OWNED.includes(kind)).flatMap(({ names }) => names);
 
 /** Opens the list. */
 export async function openTray() {
