@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, StatusCode, Uri};
 use reqwest::Url;
 use secrecy::SecretString;
@@ -177,7 +177,6 @@ struct Shared {
 
 struct Endpoint {
     base: String,
-    url: Url,
     uri: Uri,
     generate: PathAndQuery,
     stream: PathAndQuery,
@@ -222,7 +221,7 @@ impl Client {
     #[must_use]
     pub fn measured(mut self, metrics: &Arc<Metrics>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            let hosts = shared.endpoints.iter().map(|one| one.url.host_str().unwrap_or_default());
+            let hosts = shared.endpoints.iter().map(|one| one.uri.host().unwrap_or_default());
             shared.latency = Some(Latency::new(metrics, hosts));
         }
         self
@@ -238,8 +237,8 @@ impl Client {
     #[must_use]
     pub fn address(&self, endpoint: usize) -> (&str, u16) {
         let endpoint = &self.shared.endpoints[endpoint % self.shared.endpoints.len()];
-        let url = &endpoint.url;
-        (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+        let usual = if endpoint.uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+        (endpoint.uri.host().unwrap_or_default(), endpoint.uri.port_u16().unwrap_or(usual))
     }
 
     /// Sends `call` and waits for the answer's headers. An answer other than 2xx becomes a classified failure.
@@ -353,18 +352,12 @@ impl Endpoint {
             let uri: Uri = url.as_str().parse().ok()?;
             let prefix = url.path().trim_end_matches('/').to_owned();
             let path = |method: Method| format!("{prefix}{}", method.path()).parse().ok();
-            Some((
-                url,
-                uri,
-                path(Method::Generate)?,
-                path(Method::StreamGenerate)?,
-                path(Method::CountTokens)?,
-            ))
+            Some((uri, path(Method::Generate)?, path(Method::StreamGenerate)?, path(Method::CountTokens)?))
         };
-        let Some((url, uri, generate, stream, count)) = parsed() else {
+        let Some((uri, generate, stream, count)) = parsed() else {
             return Err(ClientError::BadEndpoint { endpoint: base });
         };
-        Ok(Self { base, url, uri, generate, stream, count })
+        Ok(Self { base, uri, generate, stream, count })
     }
 
     fn path(&self, method: Method) -> &PathAndQuery {

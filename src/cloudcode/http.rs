@@ -16,9 +16,9 @@ use crate::config::UpstreamConfig;
 use crate::config::roots::{self, RootsError};
 
 /// How long an unused connection is kept; below the 60–240 s after which middleboxes forget it silently.
-const POOL_IDLE: Duration = Duration::from_secs(55);
+pub(super) const POOL_IDLE: Duration = Duration::from_secs(55);
 /// Unused connections kept per host.
-const POOL_IDLE_PER_HOST: usize = 256;
+pub(super) const POOL_IDLE_PER_HOST: usize = 256;
 /// Keep-alive probes of a silent connection, so that a dead peer is noticed.
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 

@@ -11,7 +11,7 @@ mod inflate;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,17 +28,13 @@ use tokio::time::Instant;
 use self::dial::{Dial, Socket};
 use self::inflate::Inflate;
 use super::failure::TransportKind;
-use super::http::{HttpError, Trust};
+use super::http::{HttpError, POOL_IDLE, POOL_IDLE_PER_HOST, Trust};
 use super::split_body::SplitBody;
 use crate::clock::Clock;
 use crate::config::UpstreamConfig;
 
-/// How long an unused connection is kept; below the 60–240 s after which middleboxes forget it silently.
-const IDLE: Duration = Duration::from_secs(55);
-/// How often is looked for those that waited longer.
+/// How often is looked for connections that nobody has used for [`POOL_IDLE`].
 pub(super) const SWEEP: Duration = Duration::from_secs(15);
-/// Unused connections kept per endpoint.
-const IDLE_MOST: usize = 256;
 /// What is read at once of an answer at the most, and so what joins its pieces.
 const READ_MOST: usize = 64 * 1024;
 
@@ -154,7 +150,7 @@ impl Wire {
     async fn idle(&self, endpoint: usize) -> Option<Line> {
         loop {
             let found = self.waiting(endpoint).pop_back()?;
-            if self.0.clock.instant().duration_since(found.since) > IDLE {
+            if self.0.clock.instant().duration_since(found.since) > POOL_IDLE {
                 // All others have waited longer.
                 self.waiting(endpoint).clear();
                 return None;
@@ -174,10 +170,7 @@ impl Wire {
     fn keep(&self, endpoint: usize, line: Line) {
         let since = self.0.clock.instant();
         let mut idle = self.waiting(endpoint);
-        while idle
-            .front()
-            .is_some_and(|first| idle.len() >= IDLE_MOST || since.duration_since(first.since) > IDLE)
-        {
+        if idle.len() == POOL_IDLE_PER_HOST {
             idle.pop_front();
         }
         idle.push_back(Idle { line, since });
@@ -187,11 +180,11 @@ impl Wire {
     pub(super) fn sweep(&self) {
         let now = self.0.clock.instant();
         for endpoint in 0..self.0.endpoints.len() {
-            self.waiting(endpoint).retain(|one| now.duration_since(one.since) <= IDLE);
+            self.waiting(endpoint).retain(|one| now.duration_since(one.since) <= POOL_IDLE);
         }
     }
 
-    fn waiting(&self, endpoint: usize) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
+    fn waiting(&self, endpoint: usize) -> MutexGuard<'_, VecDeque<Idle>> {
         self.0.endpoints[endpoint].idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -247,11 +240,7 @@ impl Line {
     ) -> Result<Response<Incoming>, TrySendError<Request<SplitBody>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
         poll_fn(|context| {
-            if let Some(connection) = &mut self.connection
-                && connection.as_mut().poll(context).is_ready()
-            {
-                self.connection = None;
-            }
+            self.drive(context);
             answer.as_mut().poll(context)
         })
         .await
@@ -297,10 +286,7 @@ impl Answer {
                         return Poll::Ready(Ok(Some(data)));
                     }
                 }
-                Some(Err(error)) => {
-                    self.line = None;
-                    return Poll::Ready(Err(WireError::Http(error)));
-                }
+                Some(Err(error)) => return Poll::Ready(Err(WireError::Http(error))),
                 None => {
                     let whole = self.inflate.as_mut().is_none_or(|inflate| inflate.is_whole());
                     self.release(context);
