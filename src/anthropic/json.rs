@@ -135,6 +135,19 @@ impl<'a> Reader<'a> {
         self.text.get(offset..self.pos).unwrap_or_default()
     }
 
+    /// The text from the reader's place on.
+    #[must_use]
+    pub fn rest(&self) -> &'a str {
+        self.text.get(self.pos..).unwrap_or_default()
+    }
+
+    /// Takes the next `length` bytes unread: one value, known to be valid at this depth.
+    pub fn take(&mut self, length: usize) -> &'a str {
+        let start = self.pos;
+        self.pos = start.saturating_add(length).min(self.text.len());
+        self.since(start)
+    }
+
     /// Reads again what stands at `offset`, then returns to where the reader was.
     pub fn at<T>(&mut self, offset: usize, read: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
         let back = std::mem::replace(&mut self.pos, offset);

@@ -23,7 +23,7 @@ pub use conversation::session_key;
 pub use foreign::{Foreign, MAX_FOREIGN_TEXT};
 pub use generation::{Effort, OutputConfig, Thinking, ThinkingMode};
 pub use media::{Document, DocumentBody, FileRef, Image, Source};
-pub use tool::{Tool, ToolChoice, Tools};
+pub use tool::{KnownTools, Tool, ToolChoice, Tools};
 
 use std::borrow::Cow;
 
@@ -136,6 +136,11 @@ pub struct MessagesRequest<'a> {
 impl<'a> MessagesRequest<'a> {
     /// Parses and validates a body.
     pub fn parse(body: &'a [u8]) -> Result<Self, RequestError> {
+        Self::parse_with(body, &())
+    }
+
+    /// As [`MessagesRequest::parse`], for a client whose tools may be known.
+    pub fn parse_with(body: &'a [u8], known: &impl KnownTools) -> Result<Self, RequestError> {
         let mut reader = Reader::new(body)?;
         let mut request = Self { body_bytes: body.len(), ..Self::default() };
         let mut messages = None;
@@ -148,7 +153,7 @@ impl<'a> MessagesRequest<'a> {
                     dropped_in_system = 0;
                     request.system = parse_system(r, &mut dropped_in_system)?;
                 }
-                "tools" => request.tools = r.optional(Tools::read)?,
+                "tools" => request.tools = r.optional(|r| Tools::read(r, known))?,
                 "tool_choice" => {
                     let start = r.offset();
                     request.tool_choice = r.optional(ToolChoice::read)?;
@@ -182,7 +187,7 @@ impl<'a> MessagesRequest<'a> {
         request.messages = messages;
         request.dropped_blocks = dropped + dropped_in_system;
         request.model = request.model.filter(|model| !model.is_empty());
-        request.tools = request.tools.filter(|tools| !tools.list.is_empty());
+        request.tools = request.tools.filter(|tools| !tools.is_empty());
         request.check_tool_choice()?;
         Ok(request)
     }
@@ -197,7 +202,7 @@ impl<'a> MessagesRequest<'a> {
         let (Some(ToolChoice::Tool(name)), Some(tools)) = (&self.tool_choice, &self.tools) else {
             return Ok(());
         };
-        if tools.list.iter().any(|tool| tool.name.as_deref() == Some(name.as_ref())) {
+        if tools.list().iter().any(|tool| tool.name.as_deref() == Some(name.as_ref())) {
             return Ok(());
         }
         Err(RequestError::new("tool_choice.name: no tool of this name in tools"))

@@ -129,8 +129,8 @@ pub struct UpstreamCall<'a> {
     pub method: Method,
     /// The model named in the body; decides about the `anthropic-beta` header.
     pub model: &'a ModelId,
-    /// The JSON body in two pieces, sent one after the other.
-    pub body: [Bytes; 2],
+    /// The JSON body in pieces, sent one after the other; some may be empty.
+    pub body: &'a [Bytes],
     /// The account's access token.
     pub token: &'a SecretString,
     /// The account's upstream session id; empty to leave the header out.
@@ -254,9 +254,9 @@ impl Client {
             #[cfg(test)]
             if let Some(script) = &shared.script {
                 let url = shared.endpoints[endpoint].full(call.method.path());
-                return scripted::play(script, url, headers, &call.body).await;
+                return scripted::play(script, url, headers, call.body).await;
             }
-            let body = SplitBody::new(call.body.clone());
+            let body = SplitBody::new(call.body);
             let answer = shared.wire.post(endpoint, path, headers, body).await;
             answer.map(Response::Wire).map_err(|error| error.kind())
         };
@@ -278,7 +278,7 @@ impl Client {
         let sending = async {
             #[cfg(test)]
             if let Some(script) = &shared.script {
-                return scripted::play(script, url, headers, &[Bytes::from(body), Bytes::new()]).await;
+                return scripted::play(script, url, headers, &[Bytes::from(body)]).await;
             }
             let answer = shared.http.post(url).headers(headers).body(body).send().await;
             answer.map(Response::Library).map_err(|error| kind_of(&error))

@@ -79,7 +79,7 @@ impl Life<'_> {
                 endpoint: budget.history.endpoint,
                 method: self.method(model),
                 model,
-                body: converted.body.render(&project, &grant.session, &request_id),
+                body: &converted.body.render(&project, &grant.session, &request_id),
                 token: &token.secret,
                 session_id: &grant.session,
             };

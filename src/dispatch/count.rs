@@ -98,7 +98,8 @@ struct Answer {
 
 /// Counts the input tokens of `incoming`, at least 1.
 pub(super) async fn count(dispatcher: Dispatcher, incoming: &Incoming) -> Result<u64, DispatchError> {
-    let request = MessagesRequest::parse(&incoming.body).map_err(DispatchError::Request)?;
+    let request =
+        MessagesRequest::parse_with(&incoming.body, dispatcher.tools()).map_err(DispatchError::Request)?;
     let model = match dispatcher.resolve(request.model.as_deref()).await {
         Ok(Resolution::Model(id)) => Some(ModelId::new(&id)),
         Ok(Resolution::Missing) => return Err(DispatchError::ModelMissing),
@@ -152,7 +153,7 @@ async fn ask(dispatcher: &Dispatcher, model: &ModelId, body: Bytes) -> Option<u6
         endpoint: 0,
         method: Method::CountTokens,
         model,
-        body: [body, Bytes::new()],
+        body: &[body],
         token: &token.secret,
         session_id: "",
     };

@@ -125,7 +125,7 @@ async fn answer(
     tally: Arc<Tally>,
 ) -> Result<Reply, DispatchError> {
     let body = incoming.body;
-    let request = MessagesRequest::parse(&body).map_err(DispatchError::Request)?;
+    let request = MessagesRequest::parse_with(&body, dispatcher.tools()).map_err(DispatchError::Request)?;
     streaming.store(request.stream, Ordering::Relaxed);
     dispatcher.metrics().dropped_blocks.inc_by(u64::from(request.dropped_blocks));
     let arrived = dispatcher.clock().instant();

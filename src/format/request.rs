@@ -1,7 +1,7 @@
 //! The upstream body of a request.
 //!
-//! Written once, front to back, into one buffer: strings and JSON values that need no change are copied as they stand in
-//! the client's body. The same request gives the same bytes, whatever the account; what changes per attempt stands in
+//! Written once, front to back: strings and JSON values that need no change are copied as they stand in the client's
+//! body, and tool declarations are not even copied. The same request gives the same bytes, whatever the account; what changes per attempt stands in
 //! the short tail (spec `conversion.md` §3, §7, W44; `design.md` §1, 7).
 
 use std::sync::Arc;
@@ -70,7 +70,8 @@ pub fn convert(
         return Err(refusal);
     }
 
-    let mut out = Vec::with_capacity(request.body_bytes + request.body_bytes / 16 + SPARE_BYTES);
+    let written = request.body_bytes - request.tools.as_ref().map_or(0, |tools| tools.raw.len());
+    let mut out = Vec::with_capacity(written + written / 16 + SPARE_BYTES);
     out.extend_from_slice(b"{\"model\":");
     write_string(&mut out, target.as_str());
     out.extend_from_slice(b",\"request\":{\"contents\":[");
@@ -79,7 +80,9 @@ pub fn convert(
     write_system(&mut out, request, options, &hints);
     if has_tools {
         out.extend_from_slice(b"\"tools\":");
-        out.extend_from_slice(&names.declared().json);
+    }
+    let tools_at = out.len();
+    if has_tools {
         out.push(b',');
         write_tool_config(&mut out, request.tool_choice.as_ref(), target.family(), &names)?;
     }
@@ -90,7 +93,7 @@ pub fn convert(
 
     let mut warnings = warnings(request, target.family(), names.declared(), &changes);
     warnings.extend(generation.warnings);
-    let body = UpstreamBody::new(out, &options.user_agent_field);
+    let body = UpstreamBody::new(out, tools_at, &names.declared().json, &options.user_agent_field);
     Ok(Converted { body, names: Arc::new(names), warnings })
 }
 
@@ -112,7 +115,7 @@ impl<'r> Prepared<'r> {
         tools: &ToolCache,
     ) -> Self {
         let declared = match &request.tools {
-            Some(list) => tools.declared(list, target.family()),
+            Some(list) => tools.declared(list),
             None => Arc::default(),
         };
         let calls = request.messages.iter().flat_map(Message::blocks).filter_map(|block| match block {

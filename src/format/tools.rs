@@ -1,19 +1,19 @@
 //! Tool declarations and the names under which the upstream knows the tools.
 //!
-//! Clients send the same tools with every request, so the converted declarations are kept by the hash of their raw
-//! bytes (spec `conversion.md` §3.9, W11, W18, W44).
+//! Clients send the same tools with every request, so the converted declarations are kept by their raw bytes (spec
+//! `conversion.md` §3.9, W11, W18, W44).
 
 mod typed;
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::anthropic::request::{RequestError, Tool, Tools};
-use crate::google::model::Family;
+use crate::anthropic::request::{KnownTools, RequestError, Tool, Tools};
 
 use super::request::write_string;
 use super::schema;
@@ -124,7 +124,7 @@ pub(super) struct Skipped {
 #[derive(Debug, Default)]
 pub struct Declared {
     /// The upstream's `tools` value; empty when no tool is left.
-    pub(super) json: Vec<u8>,
+    pub(super) json: Bytes,
     /// Tools that the original API would run itself and that are left out.
     pub(super) skipped: Vec<Skipped>,
     names: Names,
@@ -143,8 +143,9 @@ impl Declared {
     /// Converts `tools`; every name gets its own clean form.
     pub(super) fn new(tools: &Tools<'_>) -> Self {
         let mut declared = Self::default();
-        let mut kept: Vec<Declaration<'_>> = Vec::with_capacity(tools.list.len());
-        for (index, tool) in tools.list.iter().enumerate() {
+        let list = tools.list();
+        let mut kept: Vec<Declaration<'_>> = Vec::with_capacity(list.len());
+        for (index, tool) in list.iter().enumerate() {
             if let Some(declaration) = Declaration::of(tool, index) {
                 kept.push(declaration);
             } else {
@@ -178,14 +179,14 @@ impl Declared {
         if kept.is_empty() {
             return declared;
         }
-        let out = &mut declared.json;
+        let mut out = Vec::with_capacity(tools.raw.len());
         out.extend_from_slice(b"[{\"functionDeclarations\":[");
         for (index, declaration) in kept.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
             }
             out.extend_from_slice(b"{\"name\":");
-            write_string(out, &declaration.clean);
+            write_string(&mut out, &declaration.clean);
             out.extend_from_slice(b",\"description\":\"");
             out.extend_from_slice(declaration.description.as_bytes());
             out.extend_from_slice(b"\",\"parameters\":");
@@ -193,6 +194,7 @@ impl Declared {
             out.push(b'}');
         }
         out.extend_from_slice(b"]}]");
+        declared.json = out.into_boxed_slice().into();
         declared
     }
 }
@@ -244,36 +246,33 @@ impl ToolNames {
 }
 
 struct Kept {
+    number: u64,
     raw: Box<str>,
     declared: Arc<Declared>,
-    used: u64,
+    used: AtomicU64,
 }
 
-#[derive(Default)]
-struct Entries {
-    kept: HashMap<u128, Kept>,
-    uses: u64,
-}
-
-/// Converted tool declarations by the hash of their raw bytes and the family; the least recently used one makes room.
+/// Converted tool declarations by the bytes they were made of; the least recently used ones make room.
 ///
-/// The raw bytes are compared as well, so that one client cannot slip its tools to another one by a hash collision.
+/// Bytes are compared and not hashed, so no client can slip its tools to another one by a collision.
 pub struct ToolCache {
     capacity: usize,
-    entries: Mutex<Entries>,
+    kept: RwLock<Vec<Kept>>,
+    /// Counts uses, and gives what is kept its numbers.
+    uses: AtomicU64,
 }
 
 impl ToolCache {
     /// A cache of at most `capacity` declarations; 0 keeps nothing.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, entries: Mutex::default() }
+        Self { capacity, kept: RwLock::default(), uses: AtomicU64::new(0) }
     }
 
     /// How many declarations are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).kept.len()
+        self.kept().len()
     }
 
     /// Whether nothing is kept.
@@ -283,41 +282,58 @@ impl ToolCache {
     }
 
     /// The converted form of `tools`, converted now if it is not known yet.
-    pub(super) fn declared(&self, tools: &Tools<'_>, family: Family) -> Arc<Declared> {
+    pub(super) fn declared(&self, tools: &Tools<'_>) -> Arc<Declared> {
         let raw = tools.raw;
         if raw.len() > MAX_CACHED_BYTES || self.capacity == 0 {
             return Arc::new(Declared::new(tools));
         }
-        let key = xxh3_128_with_seed(raw.as_bytes(), family as u64);
-        if let Some(found) = self.find(key, raw) {
+        let found = match tools.known {
+            Some(number) => self.find(|kept| kept.number == number),
+            None => self.find(|kept| *kept.raw == *raw),
+        };
+        if let Some(found) = found {
             return found;
         }
         // Converted outside of the lock: two requests may do the same work once, none waits for another.
         let declared = Arc::new(Declared::new(tools));
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.uses += 1;
-        let used = entries.uses;
-        if entries.kept.len() >= self.capacity && !entries.kept.contains_key(&key) {
-            let oldest = entries.kept.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
-                entries.kept.remove(&oldest);
-            }
+        let number = self.next_use();
+        let kept = Kept { number, raw: raw.into(), declared: Arc::clone(&declared), used: number.into() };
+        let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let oldest = all.iter().enumerate().min_by_key(|(_, kept)| kept.used.load(Ordering::Relaxed));
+        match oldest {
+            Some((oldest, _)) if all.len() >= self.capacity => all[oldest] = kept,
+            _ => all.push(kept),
         }
-        entries.kept.insert(key, Kept { raw: raw.into(), declared: Arc::clone(&declared), used });
         declared
     }
 
-    fn find(&self, key: u128, raw: &str) -> Option<Arc<Declared>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.uses += 1;
-        let used = entries.uses;
-        let Entry::Occupied(mut occupied) = entries.kept.entry(key) else { return None };
-        let kept = occupied.get_mut();
-        if *kept.raw != *raw {
-            return None;
-        }
-        kept.used = used;
-        Some(Arc::clone(&kept.declared))
+    fn find(&self, is: impl Fn(&Kept) -> bool) -> Option<Arc<Declared>> {
+        let all = self.kept();
+        let found = all.iter().find(|kept| is(kept))?;
+        found.used.store(self.next_use(), Ordering::Relaxed);
+        Some(Arc::clone(&found.declared))
+    }
+
+    fn next_use(&self) -> u64 {
+        self.uses.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn kept(&self) -> RwLockReadGuard<'_, Vec<Kept>> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KnownTools for ToolCache {
+    fn front(&self, text: &str) -> Option<(u64, usize)> {
+        /// Tools of one program share long beginnings, so their ends are compared first.
+        const END: usize = 64;
+        let is_front = |kept: &&Kept| {
+            let raw = kept.raw.as_bytes();
+            let ends = raw.len().saturating_sub(END)..raw.len();
+            text.as_bytes().get(ends.clone()) == raw.get(ends) && text.as_bytes().starts_with(raw)
+        };
+        // A whole array cannot be the beginning of a longer one.
+        self.kept().iter().find(is_front).map(|kept| (kept.number, kept.raw.len()))
     }
 }
 

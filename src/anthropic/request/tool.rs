@@ -12,8 +12,25 @@ use super::Read;
 pub struct Tools<'a> {
     /// The whole array as it stands in the body.
     pub raw: &'a str,
-    /// Its elements in order.
-    pub list: Vec<Tool<'a>>,
+    /// Its number where it was known before it was read.
+    pub known: Option<u64>,
+    /// Empty where it was known.
+    read: Vec<Tool<'a>>,
+}
+
+/// Arrays of tools that were read before. Clients send the same ones with every request, and to compare one costs a
+/// small part of reading it.
+pub trait KnownTools {
+    /// Number and length in bytes of the known array that `text` begins with. It was read without an error and is not
+    /// empty.
+    fn front(&self, text: &str) -> Option<(u64, usize)>;
+}
+
+/// Nothing is known.
+impl KnownTools for () {
+    fn front(&self, _: &str) -> Option<(u64, usize)> {
+        None
+    }
 }
 
 /// One tool. Name, description and schema are the first non-empty ones of the places listed in spec
@@ -71,8 +88,33 @@ fn schema<'a>(r: &mut Reader<'a>) -> Read<Option<Json<'a>>> {
 }
 
 impl<'a> Tools<'a> {
-    pub(super) fn read(r: &mut Reader<'a>) -> Read<Self> {
+    /// What is known already is neither read nor checked.
+    pub(super) fn read(r: &mut Reader<'a>, known: &impl KnownTools) -> Read<Self> {
         let start = r.offset();
+        if let Some((number, length)) = known.front(r.rest()) {
+            return Ok(Self { raw: r.take(length), known: Some(number), read: Vec::new() });
+        }
+        let read = Self::elements(r)?;
+        Ok(Self { raw: r.since(start), known: None, read })
+    }
+
+    /// Its elements in order; read now where it was known.
+    #[must_use]
+    pub fn list(&self) -> Cow<'_, [Tool<'a>]> {
+        match self.known {
+            // It was read without an error before.
+            Some(_) => Self::elements(&mut Reader::of(self.raw)).unwrap_or_default().into(),
+            None => Cow::Borrowed(&self.read),
+        }
+    }
+
+    /// Whether it has no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_none() && self.read.is_empty()
+    }
+
+    fn elements(r: &mut Reader<'a>) -> Read<Vec<Tool<'a>>> {
         let mut list = Vec::new();
         let mut names = HashSet::new();
         r.array(|r| {
@@ -85,7 +127,7 @@ impl<'a> Tools<'a> {
             list.push(tool);
             Ok(())
         })?;
-        Ok(Self { raw: r.since(start), list })
+        Ok(list)
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn play(
     script: &Script,
     url: String,
     headers: HeaderMap,
-    body: &[Bytes; 2],
+    body: &[Bytes],
 ) -> Result<super::Response, TransportKind> {
     let posted = Posted { url: url.parse().expect("an address"), headers, body: body.concat() };
     script(posted).await.map(super::Response::Library)

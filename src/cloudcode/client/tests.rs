@@ -52,7 +52,14 @@ async fn call(client: &Client, method: Method, model: &str) -> Result<super::Ups
     let token = SecretString::from("tok");
     let body = [Bytes::from_static(b"{\"a\":"), Bytes::from_static(b"1}")];
     client
-        .send(&UpstreamCall { endpoint: 0, method, model: &model, body, token: &token, session_id: "sess" })
+        .send(&UpstreamCall {
+            endpoint: 0,
+            method,
+            model: &model,
+            body: &body,
+            token: &token,
+            session_id: "sess",
+        })
         .await
 }
 

@@ -102,7 +102,7 @@ fn to(peer: &Peer) -> Wire {
 }
 
 async fn post(wire: &Wire) -> Result<Answer, WireError> {
-    let body = SplitBody::new([Bytes::from_static(b"{\"a\":"), Bytes::from_static(b"1}")]);
+    let body = SplitBody::new(&[&b"{\"a\":"[..], b"", b"1", b"}"].map(Bytes::from_static));
     wire.post(0, &PathAndQuery::from_static("/v1internal:x?alt=sse"), HeaderMap::new(), body).await
 }
 

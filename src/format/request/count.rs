@@ -24,7 +24,7 @@ pub fn count_body(
     // Preamble and hints are written as they are sent, so that the number is never too low.
     let mut system = Vec::new();
     write_system(&mut system, request, options, &hints);
-    let front = [system.as_slice(), names.declared().json.as_slice()].into_iter().filter_map(|piece| {
+    let front = [system.as_slice(), &names.declared().json].into_iter().filter_map(|piece| {
         let text = std::str::from_utf8(piece).ok().filter(|text| !text.is_empty())?;
         let mut escaped = Vec::with_capacity(piece.len() + piece.len() / 8);
         write_string(&mut escaped, text);

@@ -43,8 +43,7 @@ fn converted(input: &str, model: &str, options: &Options) -> Converted {
 }
 
 fn envelope(converted: &Converted) -> Value {
-    let [head, tail] = converted.body.render("project", "session", "agent-1");
-    serde_json::from_slice(&[head, tail].concat()).unwrap()
+    serde_json::from_slice(&converted.body.render("project", "session", "agent-1").concat()).unwrap()
 }
 
 /// The inner request without what the envelope adds: the session id and the role of the system instruction.
@@ -66,16 +65,16 @@ fn contents(input: &Value, model: &str) -> Value {
 fn envelope_has_its_order_and_only_the_tail_changes() {
     let body = r#"{"messages":[{"role":"user","content":"a\nb"}],"temperature":0,"top_k":3,"max_tokens":7}"#;
     let converted = converted(body, "gemini-2.5-flash", &Options::default());
-    let [head, tail] = converted.body.render("p\"", "s", "agent-1");
+    let [head, none, rest, tail] = converted.body.render("p\"", "s", "agent-1");
     assert_eq!(
-        std::str::from_utf8(&head).unwrap(),
+        std::str::from_utf8(&[head.clone(), none, rest].concat()).unwrap(),
         r#"{"model":"gemini-2.5-flash","request":{"contents":[{"role":"user","parts":[{"text":"a\nb"}]}],"generationConfig":{"maxOutputTokens":7,"temperature":0,"topK":3},"#
     );
     assert_eq!(
         std::str::from_utf8(&tail).unwrap(),
         r#""sessionId":"s"},"project":"p\"","userAgent":"antigravity","requestType":"agent","requestId":"agent-1"}"#
     );
-    let [again, _] = converted.body.render("other", "s2", "agent-2");
+    let [again, ..] = converted.body.render("other", "s2", "agent-2");
     assert_eq!(head.as_ptr(), again.as_ptr(), "the head is shared");
 }
 

@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
 use super::ToolCache;
-use crate::anthropic::request::MessagesRequest;
-use crate::google::model::Family;
+use crate::anthropic::request::{KnownTools as _, MessagesRequest, RequestError};
 
 fn body(name: &str) -> String {
     format!(
@@ -14,17 +13,59 @@ fn body(name: &str) -> String {
 fn declarations_are_kept_by_their_bytes_up_to_the_capacity() {
     let cache = ToolCache::new(2);
     let bodies = ["a", "b", "c"].map(body);
-    let declared = |index: usize, family| {
-        let request = MessagesRequest::parse(bodies[index].as_bytes()).unwrap();
-        cache.declared(request.tools.as_ref().unwrap(), family)
+    let declared = |index: usize| {
+        let request = MessagesRequest::parse_with(bodies[index].as_bytes(), &cache).unwrap();
+        let tools = request.tools.unwrap();
+        (tools.known.is_some(), cache.declared(&tools))
     };
-    let first = declared(0, Family::Claude);
-    assert!(Arc::ptr_eq(&first, &declared(0, Family::Claude)));
-    assert!(!Arc::ptr_eq(&first, &declared(0, Family::Gemini)));
-    declared(1, Family::Claude);
-    declared(2, Family::Claude);
+    let (known, first) = declared(0);
+    assert!(!known);
+    let (known, again) = declared(0);
+    assert!(known && Arc::ptr_eq(&first, &again));
+    assert!(!declared(1).0);
+    assert!(declared(0).0);
+    // The one that was used longest ago makes room.
+    assert!(!declared(2).0);
     assert_eq!(cache.len(), 2);
-    assert!(!Arc::ptr_eq(&first, &declared(0, Family::Claude)), "the oldest made room");
+    assert!(declared(0).0);
+    assert!(!declared(1).0);
+}
+
+/// What is known of tools is their whole text: neither a longer one nor one that differs anywhere.
+#[test]
+fn only_the_same_bytes_are_known() {
+    let cache = ToolCache::new(8);
+    let mut body = body("a");
+    body.insert_str(body.len() - 1, r#","metadata":{}"#);
+    cache.declared(MessagesRequest::parse(body.as_bytes()).unwrap().tools.as_ref().unwrap());
+    let start = body.find("[{\"name\"").unwrap();
+    let end = body.find(",\"metadata").unwrap();
+    assert_eq!(cache.front(&body[start..]).map(|(_, length)| length), Some(end - start));
+    assert_eq!(cache.front(&body[start..end]).map(|(_, length)| length), Some(end - start));
+    assert_eq!(cache.front(&body[start..end - 1]), None);
+    for at in start..end {
+        let mut other = body.clone().into_bytes();
+        other[at] ^= 1;
+        if let Ok(other) = std::str::from_utf8(&other[start..]) {
+            assert_eq!(cache.front(other), None, "{other}");
+        }
+    }
+}
+
+/// Known tools are read when somebody asks for them.
+#[test]
+fn known_tools_have_their_names() {
+    let cache = ToolCache::new(1);
+    let parse = |choice: &str| {
+        let body = body("a")
+            .replace("\"tools\"", &format!(r#""tool_choice":{{"type":"tool","name":"{choice}"}},"tools""#));
+        let request = MessagesRequest::parse_with(body.as_bytes(), &cache)?;
+        cache.declared(request.tools.as_ref().unwrap());
+        Ok::<_, RequestError>(request.tools.unwrap().list().len())
+    };
+    assert_eq!(parse("a"), Ok(1));
+    assert_eq!(parse("a"), Ok(1));
+    assert_eq!(parse("b").unwrap_err().message, "tool_choice.name: no tool of this name in tools");
 }
 
 /// The declarations of `tools`, and the names that were left out.
@@ -32,7 +73,7 @@ fn declared(tools: &serde_json::Value) -> (serde_json::Value, Vec<String>) {
     let body =
         serde_json::json!({"messages": [{"role": "user", "content": "q"}], "tools": tools}).to_string();
     let request = MessagesRequest::parse(body.as_bytes()).unwrap();
-    let declared = ToolCache::new(0).declared(request.tools.as_ref().unwrap(), Family::Claude);
+    let declared = ToolCache::new(0).declared(request.tools.as_ref().unwrap());
     let json = serde_json::from_slice(&declared.json).unwrap_or_default();
     (json, declared.skipped.iter().map(|skipped| format!("{} {}", skipped.index, skipped.name)).collect())
 }
