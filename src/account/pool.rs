@@ -157,11 +157,7 @@ impl Pool {
     /// The tokens this process holds, so that admission does not send them again; none when there are many, since
     /// sending one sealed token costs less than naming all that are held.
     fn held_tokens(&self) -> Vec<(AccountId, Generation)> {
-        let held = self.tokens.known_generations();
-        if held.len() > HELD_TOKENS_MAX {
-            return Vec::new();
-        }
-        held
+        self.tokens.known_generations(HELD_TOKENS_MAX)
     }
 }
 

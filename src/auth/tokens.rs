@@ -192,6 +192,8 @@ struct State {
 struct Cached {
     credential: CredentialVersion,
     token: AccessToken,
+    /// What it was opened from.
+    sealed: Sealed,
 }
 
 impl fmt::Debug for Tokens {
@@ -284,12 +286,16 @@ impl Tokens {
     }
 
     /// The generation of every account's token that this process can still use: admission hands out only others.
+    /// Nothing where they are more than `most`.
     #[must_use]
-    pub fn known_generations(&self) -> Vec<(AccountId, Generation)> {
+    pub fn known_generations(&self, most: usize) -> Vec<(AccountId, Generation)> {
         let now = self.inner.clock.instant();
         let state = self.inner.state();
-        let usable = state.cached.iter().filter(|(_, cached)| cached.token.use_until > now);
-        usable.map(|(account, cached)| (account.clone(), cached.token.generation)).collect()
+        let usable = || state.cached.iter().filter(|(_, cached)| cached.token.use_until > now);
+        if usable().count() > most {
+            return Vec::new();
+        }
+        usable().map(|(account, cached)| (account.clone(), cached.token.generation)).collect()
     }
 
     /// After a 401: forgets the token of this generation here and in the store; a newer one stays.
@@ -337,6 +343,12 @@ impl State {
         let cached = self.cached.get(&request.account)?;
         let fits = cached.credential == request.credential && cached.token.use_until > now;
         fits.then(|| cached.token.clone())
+    }
+
+    /// What `sealed` says, where it was opened before.
+    fn opened(&self, account: &AccountId, sealed: &Sealed) -> Option<Arc<SecretString>> {
+        let cached = self.cached.get(account).filter(|cached| cached.sealed == *sealed)?;
+        Some(Arc::clone(&cached.token.secret))
     }
 }
 
@@ -432,7 +444,7 @@ impl Inner {
         self.count(request.source, if kept { RefreshOutcome::Refreshed } else { RefreshOutcome::Unstored });
         Ok(match finished? {
             FinishedRefresh::Kept(generation) => {
-                Some(self.cache(request, minted.secret, generation, minted.ttl))
+                Some(self.cache(request, Arc::new(minted.secret), &sealed, generation, minted.ttl))
             }
             FinishedRefresh::Lost | FinishedRefresh::Stale | FinishedRefresh::Gone => None,
         })
@@ -515,21 +527,26 @@ impl Inner {
     }
 
     fn adopt(&self, request: &TokenRequest, stored: &StoredToken) -> Result<AccessToken, TokenError> {
-        let secret = self.vault.open(&token_aad(request.account.as_str()), &stored.sealed)?;
-        Ok(self.cache(request, secret, stored.generation, stored.remaining))
+        // Of a large pool the same tokens come again and again.
+        let opened = self.state().opened(&request.account, &stored.sealed);
+        let secret = match opened {
+            Some(secret) => secret,
+            None => Arc::new(self.vault.open(&token_aad(request.account.as_str()), &stored.sealed)?),
+        };
+        Ok(self.cache(request, secret, &stored.sealed, stored.generation, stored.remaining))
     }
 
     fn cache(
         &self,
         request: &TokenRequest,
-        secret: SecretString,
+        secret: Arc<SecretString>,
+        sealed: &Sealed,
         generation: Generation,
         remaining: Duration,
     ) -> AccessToken {
         let now = self.clock.instant();
-        let token =
-            AccessToken { secret: Arc::new(secret), generation, use_until: now + remaining.min(LOCAL_TTL) };
-        let cached = Cached { credential: request.credential, token: token.clone() };
+        let token = AccessToken { secret, generation, use_until: now + remaining.min(LOCAL_TTL) };
+        let cached = Cached { credential: request.credential, token: token.clone(), sealed: sealed.clone() };
         let mut state = self.state();
         state.plan.learnt(request, generation, now + remaining, remaining);
         state.cached.insert(request.account.clone(), cached);

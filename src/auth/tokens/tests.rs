@@ -125,7 +125,7 @@ async fn many_callers_on_two_replicas_refresh_once() {
         world.bodies.lock().unwrap()[0],
         "client_id=id&client_secret=shh&refresh_token=1%2F%2Fr&grant_type=refresh_token"
     );
-    assert_eq!(replicas[0].known_generations(), [(a(), Generation(1))]);
+    assert_eq!(replicas[0].known_generations(9), [(a(), Generation(1))]);
     assert_eq!(world.stored_for().await, 300);
 }
 
@@ -163,8 +163,12 @@ async fn an_admitted_token_is_used_as_it_is() {
     let admitted = StoredToken { sealed, generation: Generation(9), remaining: Duration::from_mins(1) };
     let tokens = world.replica();
     let request = TokenRequest { admitted: Some(admitted), ..request(Source::OAuth) };
-    assert_eq!(tokens.access_token(&request).await.unwrap().secret.expose_secret(), "from-admission");
-    assert_eq!(tokens.known_generations(), [(a(), Generation(9))]);
+    let token = tokens.access_token(&request).await.unwrap();
+    assert_eq!(token.secret.expose_secret(), "from-admission");
+    assert_eq!(tokens.known_generations(1), [(a(), Generation(9))]);
+    assert_eq!(tokens.known_generations(0), []);
+    let again = tokens.access_token(&request).await.unwrap();
+    assert!(Arc::ptr_eq(&token.secret, &again.secret), "it is opened once");
     let other_version = TokenRequest { credential: CredentialVersion(2), admitted: None, ..request };
     assert!(matches!(tokens.access_token(&other_version).await, Err(TokenError::Changed)));
     assert_eq!(world.posts(), 0);
