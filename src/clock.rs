@@ -5,9 +5,14 @@
 //! replicas share never use either: scripts read the store's own time.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A source of time, cheap to clone.
 #[derive(Clone)]
@@ -17,7 +22,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
-    Following { epoch_ms: i64, since: tokio::time::Instant },
+    Following { epoch_ms: i64, since: Instant },
 }
 
 impl Clock {
@@ -59,14 +64,47 @@ impl Clock {
     /// Monotonic time; follows tokio's paused clock in tests.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
-    pub fn instant(&self) -> tokio::time::Instant {
-        tokio::time::Instant::now()
+    pub fn instant(&self) -> Instant {
+        Instant::now()
     }
 
     /// Moves a manual clock forward by `ms`; any other ignores it.
     pub fn advance_ms(&self, ms: i64) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(ms, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A deadline that moves on with every piece of a stream.
+///
+/// A timer for each piece is set and taken back as often as pieces come, and both cost a lock. This one is set once, and
+/// moved when it goes off too early.
+#[derive(Debug, Default)]
+pub struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// What `future` gives; `None` when `deadline` passes first. A dropped call takes nothing but its future along.
+    pub async fn within<F: Future>(&mut self, deadline: Instant, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll(deadline, context).map(|()| None),
+        })
+        .await
+    }
+
+    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if deadline < sleep.deadline() {
+            sleep.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(sleep.as_mut().poll(context));
+            if deadline <= sleep.deadline() {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
         }
     }
 }
@@ -97,6 +135,29 @@ impl fmt::Debug for Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Pieces that keep coming move the deadline, a silence ends at it to the millisecond, also one that ends sooner.
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_goes_off_at_the_deadline_of_the_last_wait() {
+        let clock = Clock::system();
+        let start = clock.instant();
+        let second = Duration::from_secs(1);
+        let mut alarm = Alarm::default();
+        for n in 1..=5 {
+            let piece = tokio::time::sleep(second);
+            assert_eq!(alarm.within(clock.instant() + second * 3, piece).await, Some(()));
+            assert_eq!(clock.instant() - start, second * n);
+        }
+        let never = || std::future::pending::<()>();
+        assert_eq!(alarm.within(clock.instant() + second * 3, never()).await, None);
+        assert_eq!(clock.instant() - start, second * 8);
+        // A call that is dropped leaves its timer behind; one that ends sooner than it is on time all the same.
+        drop(tokio::time::timeout(second, alarm.within(clock.instant() + second * 60, never())).await);
+        assert_eq!(alarm.within(clock.instant() + second, never()).await, None);
+        assert_eq!(clock.instant() - start, second * 10);
+        assert_eq!(alarm.within(start, async { 1 }).await, Some(1), "what is there is never late");
+        assert_eq!(alarm.within(start, never()).await, None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn one_hand_moves_both_clocks() {

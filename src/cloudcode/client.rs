@@ -16,7 +16,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, StatusCode, Uri};
 use reqwest::Url;
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::classify::{classify, classify_stream_error};
@@ -27,7 +27,7 @@ use super::latency::Latency;
 use super::reset;
 use super::split_body::SplitBody;
 use super::wire::{self, Answer, Wire};
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::config::UpstreamConfig;
 use crate::google::model::ModelId;
 use crate::telemetry::metrics::Metrics;
@@ -323,6 +323,7 @@ impl Client {
             idle_timeout: shared.idle_timeout,
             response,
             waiting_since: None,
+            alarm: Alarm::default(),
         };
         if response.response.status().is_success() {
             return Ok(response);
@@ -412,6 +413,7 @@ pub struct UpstreamResponse {
     idle_timeout: Duration,
     /// Since when a piece has been waited for, over calls whose future was dropped.
     waiting_since: Option<Instant>,
+    alarm: Alarm,
 }
 
 impl UpstreamResponse {
@@ -426,9 +428,9 @@ impl UpstreamResponse {
     /// `upstream.idleTimeoutMs` is a failure. Cancel safe: a dropped call loses no bytes, and its waiting counts.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let since = *self.waiting_since.get_or_insert_with(|| self.clock.instant());
-        let chunk = timeout_at(since + self.idle_timeout, self.response.chunk()).await;
+        let chunk = self.alarm.within(since + self.idle_timeout, self.response.chunk()).await;
         self.waiting_since = None;
-        chunk.map_err(|_| transport(TransportKind::Timeout))?.map_err(noted)
+        chunk.ok_or_else(|| transport(TransportKind::Timeout))?.map_err(noted)
     }
 
     /// The next piece as [`Self::chunk`] gives it, if it is there already; who waits afterwards is woken when it comes.

@@ -16,6 +16,7 @@ use crate::account::pool::{Grant, Source};
 use crate::account::settlement::{Attempt, Outcome, Tokens, capacity_jitter, outcome_of};
 use crate::anthropic::usage::Usage;
 use crate::auth::tokens::TokenError;
+use crate::clock::Alarm;
 use crate::cloudcode::{Failure, FailureClass, Method, TransportKind, UpstreamCall, UpstreamResponse};
 use crate::format::request::Converted;
 use crate::format::stream::{
@@ -263,6 +264,7 @@ impl Life<'_> {
                     memory,
                     sink,
                     keepalive,
+                    alarm: Alarm::default(),
                     model,
                     clock,
                     streaming,

@@ -16,7 +16,7 @@ use super::signatures::Memory;
 use super::tally::Streaming;
 use crate::account::settlement::{Attempt, Outcome, outcome_of};
 use crate::anthropic::event::{error_frame, ping_frame};
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::cloudcode::Failure;
 use crate::format::stream::SseSink;
 use crate::telemetry::Observation;
@@ -32,6 +32,7 @@ pub(super) struct Live {
     pub(super) memory: Memory,
     pub(super) sink: SseSink,
     pub(super) keepalive: Duration,
+    pub(super) alarm: Alarm,
     pub(super) model: Arc<str>,
     pub(super) clock: Clock,
     pub(super) streaming: Streaming,
@@ -74,14 +75,14 @@ impl Live {
         // What counts is the client's silence: bytes that yield no event do not end it.
         let silence = self.clock.instant() + self.keepalive;
         loop {
-            let advanced = tokio::time::timeout_at(silence, self.reading.advance(&mut self.sink)).await;
-            let progress = match advanced {
-                Err(_silence) => {
+            let Self { alarm, reading, sink, .. } = &mut *self;
+            let progress = match alarm.within(silence, reading.advance(sink)).await {
+                None => {
                     self.note();
                     return (ping_frame(), State::Open(self));
                 }
-                Ok(Ok(Progress::Open)) => self.join().await,
-                Ok(ended) => ended,
+                Some(Ok(Progress::Open)) => self.join().await,
+                Some(ended) => ended,
             };
             if !matches!(progress, Ok(Progress::Open)) || !self.sink.is_empty() {
                 return self.settle(progress).await;

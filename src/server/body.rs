@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::clock::{Alarm, Clock};
 use crate::server::error::ApiError;
 use crate::server::state::BodyLimits;
 
@@ -16,7 +17,12 @@ use crate::server::state::BodyLimits;
 const TRUSTED_LENGTH: usize = 256 * 1024;
 
 /// The whole body, at most `limit` bytes. A length beyond it is refused before anything is read.
-pub(crate) async fn read(request: Request, limit: usize, limits: &BodyLimits) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(
+    request: Request,
+    limit: usize,
+    limits: &BodyLimits,
+    clock: &Clock,
+) -> Result<Bytes, ApiError> {
     let (parts, body) = request.into_parts();
     if let Some(encoding) = parts.headers.get(CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -29,10 +35,7 @@ pub(crate) async fn read(request: Request, limit: usize, limits: &BodyLimits) ->
         return Err(ApiError::too_large(limit));
     }
     let expected = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-    match timeout(limits.total, collect(body, limit, expected, limits)).await {
-        Ok(read) => read,
-        Err(_elapsed) => Err(too_slow()),
-    }
+    collect(body, limit, expected, limits, clock).await
 }
 
 async fn collect(
@@ -40,15 +43,15 @@ async fn collect(
     limit: usize,
     expected: usize,
     limits: &BodyLimits,
+    clock: &Clock,
 ) -> Result<Bytes, ApiError> {
+    let end = clock.instant() + limits.total;
+    let mut alarm = Alarm::default();
     let mut first = Bytes::new();
     let mut buffer = BytesMut::new();
     loop {
-        let frame = match timeout(limits.idle, body.frame()).await {
-            Ok(frame) => frame,
-            Err(_elapsed) => return Err(too_slow()),
-        };
-        let data = match frame {
+        let patience = end.min(clock.instant() + limits.idle);
+        let data = match alarm.within(patience, body.frame()).await.ok_or_else(too_slow)? {
             None => break,
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             Some(Err(_broken)) => {

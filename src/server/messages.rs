@@ -103,7 +103,8 @@ async fn incoming(state: &AppState, request: Request) -> Result<Incoming, ApiErr
     // Only requests for messages are observed.
     let observation = parts.extensions.get::<Observation>().cloned().unwrap_or_default();
     observation.came_from(&key.0, &name);
-    let body = body::read(Request::from_parts(parts, body), state.limits.model, &state.limits).await?;
+    let body =
+        body::read(Request::from_parts(parts, body), state.limits.model, &state.limits, &state.clock).await?;
     Ok(Incoming { body, client_key: key, models, session_header, request_id, user_agent, observation })
 }
 

@@ -96,7 +96,7 @@ pub(crate) async fn import(
     if !is_json(request.headers()) {
         return Err(not_json());
     }
-    let body = read_body(request, state.limits.import, &state.limits).await?;
+    let body = read_body(request, state.limits.import, &state.limits, &state.clock).await?;
     let report = if wish.once {
         let refusals = if wish.allow_refused { Refusals::Allow } else { Refusals::Retry };
         match state.gateway.import_accounts_once(body, refusals).await? {

@@ -15,7 +15,7 @@ pub(crate) async fn json(state: &AppState, request: Request) -> Result<Value, Ap
     if !is_json(request.headers()) {
         return Err(not_json());
     }
-    let body = read_body(request, LIMIT, &state.limits).await?;
+    let body = read_body(request, LIMIT, &state.limits, &state.clock).await?;
     serde_json::from_slice(&body)
         .map_err(|error| ApiError::invalid(format!("The body is not valid JSON: {error}")))
 }

@@ -498,7 +498,7 @@ async fn read<T: DeserializeOwned>(state: &AppState, request: Request) -> Result
     if !is_json(request.headers()) {
         return Err(not_json());
     }
-    let body = read_body(request, BODY_LIMIT, &state.limits).await?;
+    let body = read_body(request, BODY_LIMIT, &state.limits, &state.clock).await?;
     object(&body)
 }
 
@@ -507,7 +507,7 @@ async fn read_or_default<T: DeserializeOwned + Default>(
     request: Request,
 ) -> Result<T, ApiError> {
     let json = is_json(request.headers());
-    let body = read_body(request, BODY_LIMIT, &state.limits).await?;
+    let body = read_body(request, BODY_LIMIT, &state.limits, &state.clock).await?;
     match &body[..] {
         [] => Ok(T::default()),
         _ if !json => Err(not_json()),

@@ -90,7 +90,7 @@ pub(crate) async fn change(
         return Err(not_json());
     }
     let (parts, body) = request.into_parts();
-    let body = read_body(Request::new(body), BODY_LIMIT, &state.limits).await?;
+    let body = read_body(Request::new(body), BODY_LIMIT, &state.limits, &state.clock).await?;
     // The parser's own text may quote a password.
     let asked: Asked = serde_json::from_slice(&body).map_err(|_| {
         ApiError::invalid("The body must be a JSON object with the texts oldPassword and newPassword")

@@ -51,7 +51,7 @@ pub(crate) async fn rotate(
     State(state): State<Arc<AppState>>,
     request: Request,
 ) -> Result<Answer<Done>, ApiError> {
-    let body = read_body(request, body::LIMIT, &state.limits).await?;
+    let body = read_body(request, body::LIMIT, &state.limits, &state.clock).await?;
     let wish: Wish = object_or_default(&body)?;
     let rotation = state.gateway.rotate_keys(wish.new_key).await?;
     Ok(rotated(rotation))

@@ -117,7 +117,7 @@ pub(crate) async fn open(State(state): State<Arc<AppState>>, request: Request) -
     }
     let (parts, body) = request.into_parts();
     let client = password::client(&parts);
-    let body = read_body(Request::new(body), BODY_LIMIT, &state.limits).await?;
+    let body = read_body(Request::new(body), BODY_LIMIT, &state.limits, &state.clock).await?;
     let Login { password } = serde_json::from_slice(&body)
         .map_err(|_| ApiError::invalid("The body must be a JSON object with the text password"))?;
     let tried = state.console.try_password(password.as_bytes(), &parts, &client, "").await?;

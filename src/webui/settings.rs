@@ -105,7 +105,7 @@ pub(crate) async fn change(
     if !is_json(request.headers()) {
         return Err(not_json());
     }
-    let body = read_body(request, body::LIMIT, &state.limits).await?;
+    let body = read_body(request, body::LIMIT, &state.limits, &state.clock).await?;
     let change: SettingsChange = object(&body)?;
     let keys: Vec<String> = change.settings.keys().cloned().collect();
     let outcome = state.gateway.change_settings(change).await?;

@@ -158,7 +158,7 @@ pub(crate) async fn complete(
     if !is_json(request.headers()) {
         return Err(not_json());
     }
-    let body = read_body(request, BODY_LIMIT, &state.limits).await?;
+    let body = read_body(request, BODY_LIMIT, &state.limits, &state.clock).await?;
     // The parser's own text may quote the code.
     let unreadable =
         || ApiError::invalid("The body must be a JSON object with the texts callbackInput and state");

@@ -237,7 +237,7 @@ pub(crate) async fn migrate(
     if !is_json(request.headers()) {
         return Err(not_json());
     }
-    let body = read_body(request, state.limits.migration, &state.limits).await?;
+    let body = read_body(request, state.limits.migration, &state.limits, &state.clock).await?;
     must_be_object(&body)?;
     let migration: Migration = serde_json::from_slice(&body)
         .map_err(|error| ApiError::invalid(format!("The body is no migration: {error}")))?;
