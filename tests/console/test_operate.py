@@ -427,3 +427,65 @@ def test_what_fails_says_so_and_goes_on(look, path):
     expect(view.locator(".skeleton")).to_have_count(0)
     expect(view.get_by_role("alert")).to_have_count(0)
     assert console.axe() == []
+
+
+def stored(own, name):
+    return next(one for one in call(own, "GET", "/api/keys")["keys"] if one["name"] == name)
+
+
+def choose_of_key(console, name, item):
+    """Opens what the menu of a key leads to."""
+    console.page.get_by_role("button", name=f"Actions for {name}", exact=True).click()
+    console.page.get_by_role("menuitem", name=item).click()
+    return console.page.get_by_role("dialog")
+
+
+def test_two_who_change_a_key_lose_nothing(look, own):
+    call(own, "POST", "/api/keys", {"name": "shared", "models": ["gemini-*"]})
+    console = look()
+    console.go("keys")
+    dialog = choose_of_key(console, "shared", "Edit")
+    dialog.get_by_label("Person or machine").fill("renamed")
+    # Somebody else, while it is open.
+    path = f"/api/keys/{stored(own, 'shared')['id']}"
+    call(own, "PATCH", path, {"models": ["claude-*"], "expiresInDays": 9})
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(console.page.get_by_text("renamed is changed")).to_be_visible()
+    expect(dialog).to_have_count(0)
+    now = stored(own, "renamed")
+    assert now["models"] == ["claude-*"] and now["expiresAt"]
+    console.page.get_by_role("button", name="Undo").click()
+    expect(console.page.get_by_role("row").filter(has_text="shared")).to_contain_text("claude-*")
+    # What is refused is still there, to be tried again.
+    call(own, "POST", "/api/keys", {"name": "taken"})
+    choose_of_key(console, "shared", "Edit").get_by_label("Person or machine").fill("taken")
+    console.page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_be_visible()
+    expect(dialog.get_by_label("Person or machine")).to_have_value("taken")
+    console.forgive("status of 409", f"409 {own.url}{path}")
+    dialog.get_by_label("Person or machine").fill("free")
+    console.page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    assert stored(own, "free")["models"] == ["claude-*"]
+    choose_of_key(console, "free", "Edit").get_by_role("button", name="Save", exact=True).click()
+    expect(dialog).to_have_count(0)
+
+
+def test_a_quick_hand_makes_and_rotates_once(look, own):
+    console = look()
+    keys = console.go("keys")
+    page = console.page
+    sent = []
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    dialog = page.get_by_role("dialog")
+    keys.get_by_role("button", name="Create key").first.click()
+    dialog.get_by_label("Person or machine").fill("quick")
+    for _ in range(2):
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="I have copied it").click()
+    expect(dialog).to_have_count(0)
+    choose_of_key(console, "quick", "Rotate secret")
+    dialog.get_by_role("button", name="Rotate").dblclick()
+    page.get_by_role("button", name="I have copied it").click()
+    expect(dialog).to_have_count(0)
+    assert [url.rsplit("/", 1)[1] for url in sent] == ["keys", "rotate"]
