@@ -83,6 +83,20 @@ def test_a_session_that_ended_elsewhere_leads_to_the_log_in(look, own):
     until("the log-in is shown", asked_for_the_password, 30)
 
 
+def test_a_page_that_asks_for_nothing_learns_that_the_session_ended(look, own):
+    """What ended with it is the stream, and that is enough."""
+    console = look()
+    console.go("keys")
+    console.live()
+    # It has asked for all it wants for now.
+    expect(console.page.get_by_role("button", name=re.compile("^[0-9]+ things? needs? attention"))).to_be_visible()
+    expect(console.page.locator(".top .turning")).to_have_count(0)
+    console.forgive("status of 401", f"401 {own.url}/")
+    call(own, "DELETE", "/api/sessions")
+    expect(console.page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(console.page.locator("page-keys")).to_have_count(0)
+
+
 def test_links_and_back(look):
     console = look()
     page = console.page
