@@ -32,6 +32,8 @@ export const at = (name) => `api/server/presets/${encodeURIComponent(name)}`;
  */
 export function edit({ preset, config, data }) {
   const draft = new Draft(data.rows, config);
+  /** What would be replaced, as it was when its reader was told of it last. */
+  let known = preset;
   let kept = preset?.name;
   let name = kept ?? "";
   let description = preset?.description ?? "";
@@ -274,25 +276,39 @@ export function edit({ preset, config, data }) {
 
   /** @param {() => void} close */
   async function save(close) {
+    if (busy) {
+      return;
+    }
     wrong = "";
     const wished = name.trim();
     if (mode === "json" && !read()) {
       dialog.draw();
       return;
     }
-    const taken = (list.peek().data?.presets ?? []).some((one) => one.name === wished);
-    if (taken && wished !== kept) {
+    busy = true;
+    dialog.draw();
+    // Somebody else may have been here since it was opened.
+    await list.reload();
+    const there = new Map((list.peek().data?.presets ?? []).map((one) => [one.name, one]));
+    const now = there.get(kept ?? "");
+    if (there.has(wished) && wished !== kept) {
       wrong = t("settings.presets.taken", { name: wished });
+    } else if (!same(now, known)) {
+      wrong = t(`settings.presets.${now ? "changedMeanwhile" : "gone"}`);
+      known = now;
+      kept = now?.name;
+    }
+    if (wrong) {
+      busy = false;
       dialog.draw();
       return;
     }
-    busy = true;
-    dialog.draw();
     try {
       if (kept && wished !== kept) {
         await api(at(kept), { method: "PATCH", body: { name: wished } });
         // What follows may fail, and be tried again.
         kept = wished;
+        known = known && { ...known, name: wished };
       }
       // The whole of it: a change would leave what was taken out.
       const answer = await api("api/server/presets", {
