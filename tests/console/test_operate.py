@@ -489,3 +489,28 @@ def test_a_quick_hand_makes_and_rotates_once(look, own):
     page.get_by_role("button", name="I have copied it").click()
     expect(dialog).to_have_count(0)
     assert [url.rsplit("/", 1)[1] for url in sent] == ["keys", "rotate"]
+
+
+def test_what_is_entered_while_it_is_applied_is_kept(look, own):
+    console = look()
+    page = console.page
+    page.goto(f"{own.url}/#/settings/routing")
+    held = []
+
+    def hold(route):
+        return held.append(route) if route.request.method == "PATCH" else route.continue_()
+
+    page.route("**/api/settings", hold)
+    page.get_by_role("textbox", name="retryBaseMs").fill("1500")
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("dialog", name="Apply 1 change?").get_by_role("button", name="Apply").click()
+    until("it is on its way", lambda: page.evaluate("1") and held, 20)
+    page.keyboard.press("Escape")
+    page.get_by_role("textbox", name="maxRetries").fill("7")
+    held[0].continue_()
+    expect(page.get_by_text("1 setting changed")).to_be_visible()
+    expect(page.get_by_role("textbox", name="maxRetries")).to_have_value("7")
+    expect(page.get_by_role("region", name="Changes")).to_contain_text("1")
+    page.unroute("**/api/settings")
+    page.get_by_role("button", name="Discard").click()
+    call(own, "PATCH", "/api/settings", {"settings": {"retryBaseMs": None}})

@@ -391,11 +391,13 @@ class SettingsPage extends View {
   /** @param {number} generation What it was made for. */
   async apply(generation) {
     const before = settings.peek().data;
-    const wishes = Object.fromEntries([...draft].map(([key, { value }]) => [key, value]));
+    const sent = [...draft];
+    const wishes = Object.fromEntries(sent.map(([key, { value }]) => [key, value]));
     try {
       const made = await api("api/settings", { method: "PATCH", body: { generation, settings: wishes } });
       this.made = made.generation;
-      draft.clear();
+      // What was entered since is still to be looked at.
+      sent.forEach(([key, wish]) => draft.get(key) === wish && draft.delete(key));
       refused.clear();
       const stored = new Map(before?.rows.map((row) => [row.key, row.stored ?? null]));
       const back = Object.fromEntries(Object.keys(wishes).map((key) => [key, stored.get(key) ?? null]));
@@ -456,7 +458,7 @@ class SettingsPage extends View {
             type="button"
             class="button"
             @click=${() => {
-              draft.clear();
+              Object.keys(wishes).forEach((key) => draft.delete(key));
               close();
               this.requestUpdate();
             }}
