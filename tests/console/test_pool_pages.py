@@ -506,3 +506,18 @@ def test_the_overview_says_it_in_words_first(look, own):
     assert console.axe() == []
     states.get_by_role("link", name=re.compile("Needs attention")).click()
     expect(page.get_by_role("button", name=re.compile("^Needs attention"))).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_threshold_field_shows_what_holds(look, own):
+    console = look()
+    console.go("accounts", open="ada@example.com")
+    field = console.page.get_by_role("dialog").get_by_role("spinbutton").first
+    field.fill("")
+    field.press("Tab")
+    expect(field).to_have_value("0")
+    field.fill("150")
+    field.press("End")
+    field.press_sequentially("9")
+    field.press("Enter")
+    expect(field).to_have_value("99")
+    until("it is saved", lambda: account(own, "ada@example.com")["quotaThreshold"] == 0.99, 20)
