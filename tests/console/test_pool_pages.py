@@ -521,3 +521,26 @@ def test_a_threshold_field_shows_what_holds(look, own):
     field.press("Enter")
     expect(field).to_have_value("99")
     until("it is saved", lambda: account(own, "ada@example.com")["quotaThreshold"] == 0.99, 20)
+
+
+def test_a_double_click_is_one(look):
+    """The second one goes to what lies under the pointer by then: beside the dialog, or on another button of it."""
+    console = look()
+    accounts = console.go("accounts")
+    page = console.page
+    dialog = page.get_by_role("dialog")
+    accounts.get_by_role("button", name="Import").dblclick()
+    expect(dialog.get_by_role("heading", name="Import")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    accounts.get_by_role("checkbox", name=re.compile("Pick all")).check()
+    accounts.get_by_role("button", name="Refresh", exact=True).click()
+    dialog.get_by_role("button", name="Refresh (8)").dblclick()
+    expect(dialog.get_by_role("listitem").filter(has_text="Done")).to_have_count(8)
+    expect(dialog.get_by_text("Waiting")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="More", exact=True).dblclick()
+    expect(dialog).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)

@@ -59,8 +59,8 @@ export function open(draw, { kind = "dialog", role = "dialog" } = {}) {
     });
   });
   element.addEventListener("mousedown", (event) => {
-    // Beside it, on its backdrop.
-    if (event.target === element) {
+    // Beside it, on its backdrop; not with the second click on what opened it.
+    if (event.target === element && event.detail < 2) {
       close();
     }
   });
@@ -70,6 +70,18 @@ export function open(draw, { kind = "dialog", role = "dialog" } = {}) {
   element.showModal();
   return { element, close, closed, draw: again };
 }
+
+/** A double click is one: what comes second was not meant for the button that is there by then. */
+const ONCE = {
+  capture: true,
+  /** @param {MouseEvent} event */
+  handleEvent(event) {
+    if (event.detail > 1) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  },
+};
 
 /**
  * The frame of what is in a dialog.
@@ -88,7 +100,7 @@ export const frame = (titleId, title, close, content, actions = nothing) => html
       </button>
     </header>
     <div class="content">${content}</div>
-    ${actions === nothing ? nothing : html`<footer>${actions}</footer>`}
+    ${actions === nothing ? nothing : html`<footer @click=${ONCE}>${actions}</footer>`}
   </section>
 `;
 
