@@ -544,3 +544,20 @@ def test_a_double_click_is_one(look):
     expect(dialog).to_have_count(1)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
+
+
+def test_many_of_which_one_is_gone_say_so(look, own):
+    console = look()
+    accounts = console.go("accounts")
+    console.live()
+    page = console.page
+    for name in ("ada", "gus"):
+        accounts.get_by_role("checkbox", name=f"Pick {name}@example.com").check()
+    page.get_by_role("button", name="More for the picked accounts").click()
+    page.get_by_role("menuitem", name="Set threshold").click()
+    dialog = page.get_by_role("dialog")
+    call(own, "DELETE", "/api/accounts/gus%40example.com")
+    expect(accounts.locator("tbody").get_by_text("gus@example.com")).to_have_count(0)
+    dialog.locator("footer .primary").click()
+    expect(dialog.get_by_role("listitem").filter(has_text="ada@example.com")).to_contain_text("Done")
+    expect(dialog.get_by_role("listitem").filter(has_text="gus@example.com")).to_contain_text("Failed")
