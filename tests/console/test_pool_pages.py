@@ -561,3 +561,22 @@ def test_many_of_which_one_is_gone_say_so(look, own):
     dialog.locator("footer .primary").click()
     expect(dialog.get_by_role("listitem").filter(has_text="ada@example.com")).to_contain_text("Done")
     expect(dialog.get_by_role("listitem").filter(has_text="gus@example.com")).to_contain_text("Failed")
+
+
+def test_an_import_that_is_closed_meanwhile_says_how_it_went(look, own):
+    console = look()
+    console.go("accounts")
+    page = console.page
+    held = []
+    page.route("**/api/accounts/import", lambda route: held.append(route))
+    page.get_by_role("button", name="Import").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("paste", exact=False).first.click()
+    entries = [{"email": f"{name}@example.com", "refreshToken": "1//x"} for name in ("ivy", "joe")]
+    dialog.get_by_role("textbox").fill(json.dumps(entries))
+    dialog.locator("footer .primary").click()
+    until("it is on its way", lambda: page.evaluate("1") and held, 20)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    held[0].continue_()
+    expect(page.get_by_text("2 added, 0 updated, 0 refused")).to_be_visible()
