@@ -52,6 +52,16 @@ def test_the_log_in_is_clean_and_says_what_is_wrong(look, theme):
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
+def test_a_browser_without_cookies_is_told(look):
+    console = look(log_in=False)
+    page = console.page
+    page.evaluate("() => { const ask = fetch; window.fetch = (to, how) => ask(to, { ...how, credentials: 'omit' }); }")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("does not keep the cookie")
+    assert console.axe() == []
+
+
 def test_logging_out_shows_nothing_any_more(look):
     console = look()
     accounts = console.go("accounts")
