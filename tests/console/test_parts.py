@@ -491,3 +491,19 @@ def test_a_preset_that_somebody_else_changed_is_not_lost(look, own):
     assert preset(own, "Shared")["description"] == "again" and preset(own, "Theirs")["description"] == "of mine"
     for name in ("Shared", "Theirs"):
         call(own, "DELETE", f"/api/server/presets/{name}")
+
+
+def test_names_of_presets_may_be_anything(look, own):
+    name = "\u202eevil\u202c <img src=x>" + "w" * 28
+    made = {"name": name, "config": {"maxRetries": 9}, "description": "w" * 200}
+    call(own, "POST", "/api/server/presets", made)
+    console = look(width=390)
+    page = console.page
+    page.goto(f"{own.url}/#/settings/presets")
+    # What turns the text around is seen instead.
+    shown = name.replace("\u202e", "\\u202e").replace("\u202c", "\\u202c")
+    expect(page.get_by_role("heading", name=shown)).to_be_visible()
+    assert console.overflow() <= 0
+    page.get_by_role("button", name=f"Actions for {shown}", exact=True).click()
+    page.get_by_role("menuitem", name="Delete").click()
+    expect(page.get_by_text(f"Preset “{shown}” deleted")).to_be_visible()

@@ -70,10 +70,10 @@ export function aliases(data) {
                           type="button"
                           class="button small"
                           ?disabled=${fixed}
-                          aria-label=${t("settings.models.removeWhat", { model: from })}
+                          aria-label=${t("settings.models.removeWhat", { model: plain(from) })}
                           @click=${() =>
-                            map(from, null, t("settings.models.removed", { model: from }), () =>
-                              map(from, to, t("settings.models.added", { model: from })),
+                            map(from, null, t("settings.models.removed", { model: plain(from) }), () =>
+                              map(from, to, t("settings.models.added", { model: plain(from) })),
                             )}
                         >
                           ${t("settings.models.remove")}
@@ -93,8 +93,8 @@ export function aliases(data) {
           const [from, to] = [String(given.get("from")).trim(), String(given.get("to")).trim()];
           const before = said[from]?.mapping ?? null;
           if (
-            await map(from, to, t("settings.models.added", { model: from }), () =>
-              map(from, before, t("settings.models.removed", { model: from })),
+            await map(from, to, t("settings.models.added", { model: plain(from) }), () =>
+              map(from, before, t("settings.models.removed", { model: plain(from) })),
             )
           ) {
             form.reset();

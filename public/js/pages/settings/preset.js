@@ -3,6 +3,7 @@
 import { html, nothing } from "../../../vendor/lit.js";
 import { api } from "../../lib/api.js";
 import { sentence } from "../../lib/errors.js";
+import { plain } from "../../lib/format.js";
 import { t } from "../../lib/i18n.js";
 import { resource } from "../../lib/resource.js";
 import { Draft, same } from "../../lib/settings.js";
@@ -315,7 +316,7 @@ export function edit({ preset, config, data }) {
         body: { name: wished, description: description.trim() || null, config: draft.config() },
       });
       close();
-      toast({ text: t("settings.presets.saved", { name: wished }) });
+      toast({ text: t("settings.presets.saved", { name: plain(wished) }) });
       for (const { field: key, reason } of answer.rejected ?? []) {
         toast({ tone: "warn", text: `${key}: ${reason}` });
       }
