@@ -580,3 +580,38 @@ def test_an_import_that_is_closed_meanwhile_says_how_it_went(look, own):
     expect(dialog).to_have_count(0)
     held[0].continue_()
     expect(page.get_by_text("2 added, 0 updated, 0 refused")).to_be_visible()
+
+
+def test_a_preset_for_claude_code_is_not_replaced_unseen(look, own):
+    def keep(model):
+        call(own, "POST", "/api/claude/presets", {"name": "Mine", "config": {"ANTHROPIC_MODEL": model}})
+
+    def kept():
+        presets = call(own, "GET", "/api/claude/presets")["presets"]
+        return next(one["config"] for one in presets if one["name"] == "Mine")["ANTHROPIC_MODEL"]
+
+    keep(FLASH)
+    console = look()
+    connect = console.go("connect")
+    page = console.page
+    connect.get_by_label("Main model").select_option(OPUS)
+    connect.get_by_role("button", name="Keep as preset").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("Mine")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("already")
+    assert console.axe() == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert kept() == FLASH
+    # Edited here, while somebody else does the same.
+    connect.get_by_role("button", name="More for Mine").click()
+    page.get_by_role("menuitem", name="Edit").click()
+    dialog.get_by_label("Main model").fill("mine")
+    keep("theirs")
+    dialog.get_by_role("button", name="Keep", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody changed")
+    assert kept() == "theirs"
+    dialog.get_by_role("button", name="Keep", exact=True).click()
+    expect(dialog).to_have_count(0)
+    assert kept() == "mine"
