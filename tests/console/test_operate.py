@@ -517,3 +517,35 @@ def test_what_is_entered_while_it_is_applied_is_kept(look, own):
     page.unroute("**/api/settings")
     page.get_by_role("button", name="Discard").click()
     call(own, "PATCH", "/api/settings", {"settings": {"retryBaseMs": None}})
+
+
+def test_a_double_click_takes_one_thing_away(look, own):
+    """What comes second is meant for what was there, not for the next one that moved up."""
+    mapping = {f"stand-in-{n}": {"mapping": FLASH} for n in range(3)}
+    call(own, "PATCH", "/api/settings", {"settings": {"modelMapping": mapping, "maxRetries": 9}})
+    console = look()
+    page = console.page
+    page.goto(f"{own.url}/#/settings/models")
+    page.get_by_role("button", name="Remove the stand-in for stand-in-0").dblclick()
+    expect(page.get_by_text("stand-in-0 answers for itself again")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("stand-in-"))).to_have_count(2)
+    page.get_by_role("button", name="Remove the stand-in for stand-in-1").click()
+    expect(page.get_by_text("stand-in-1 answers for itself again")).to_be_visible()
+    page.get_by_role("button", name="Undo").last.dblclick()
+    expect(page.get_by_text("stand-in-1 has a stand-in")).to_be_visible()
+    assert "stand-in-0" not in call(own, "GET", "/api/settings")["settings"]["modelMapping"]
+
+    page.goto(f"{own.url}/#/settings/routing")
+    page.get_by_role("button", name="Use the built-in value of maxRetries").dblclick()
+    expect(page.get_by_role("textbox", name="maxRetries")).to_have_value("")
+    page.get_by_role("button", name="Discard").click()
+
+    page.goto(f"{own.url}/#/settings/presets")
+    page.get_by_role("button", name="Save as preset").click()
+    leave = page.get_by_role("dialog").get_by_role("button", name=re.compile("^Leave out"))
+    expect(leave).not_to_have_count(0)
+    there = leave.count()
+    leave.first.dblclick()
+    expect(leave).to_have_count(there - 1)
+    page.keyboard.press("Escape")
+    call(own, "PATCH", "/api/settings", {"settings": {"modelMapping": None, "maxRetries": None}})

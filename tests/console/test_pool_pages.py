@@ -7,7 +7,7 @@ import urllib.parse
 
 import pytest
 from fleet import until
-from own import PASSWORD, Own, account, call, counted, sign_in_at_google, surveyed
+from own import KEY, PASSWORD, Own, account, call, counted, sign_in_at_google, surveyed
 from playwright.sync_api import expect
 
 OPUS, FLASH = "claude-opus-4-6-thinking", "gemini-3-flash"
@@ -615,3 +615,12 @@ def test_a_preset_for_claude_code_is_not_replaced_unseen(look, own):
     dialog.get_by_role("button", name="Keep", exact=True).click()
     expect(dialog).to_have_count(0)
     assert kept() == "mine"
+
+
+def test_a_double_click_does_not_stop_a_call(look):
+    console = look()
+    connect = console.go("connect")
+    connect.get_by_label("Paste a key").fill(KEY)
+    connect.get_by_label("Main model").select_option(FLASH)
+    connect.get_by_role("button", name="Send").dblclick()
+    expect(connect.get_by_role("status").filter(has_text="It works")).to_be_visible()

@@ -16,7 +16,7 @@ import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { confirm, frame, open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
-import { badge, empty, head, whole } from "../ui/parts.js";
+import { badge, empty, head, once, whole } from "../ui/parts.js";
 import { snippet } from "../ui/snippet.js";
 import "../ui/menu.js";
 import { editVariables } from "./connect/variables.js";
@@ -330,7 +330,7 @@ class ConnectPage extends View {
         <div class="actions">
           ${
             running
-              ? html`<button type="button" class="button" @click=${() => this.calling?.abort()}>
+              ? html`<button type="button" class="button" @click=${once(() => this.calling?.abort())}>
                   ${t("connect.try.stop")}
                 </button>`
               : html`<button type="submit" class="button primary" ?disabled=${missing || model === ""}>

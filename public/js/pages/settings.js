@@ -15,7 +15,7 @@ import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { frame, open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
-import { badge, empty, head, searchField, toggle, whole, words } from "../ui/parts.js";
+import { badge, empty, head, once, searchField, toggle, whole, words } from "../ui/parts.js";
 import { difference, settings } from "./settings/common.js";
 import { explainer } from "./settings/explain.js";
 import { facts, field, wrongly } from "./settings/field.js";
@@ -229,7 +229,7 @@ class SettingsPage extends View {
                   type="button"
                   class="button small ghost"
                   aria-label=${t("settings.backWhat", { key: row.key })}
-                  @click=${() => this.change(row, null)}
+                  @click=${once(() => this.change(row, null))}
                 >
                   ${icon("undo")}${t("settings.back")}
                 </button>`
@@ -238,7 +238,7 @@ class SettingsPage extends View {
                     type="button"
                     class="button small ghost"
                     aria-label=${t("settings.resetWhat", { key: row.key })}
-                    @click=${() => this.change(row, "")}
+                    @click=${once(() => this.change(row, ""))}
                   >
                     ${t("settings.reset")}
                   </button>`

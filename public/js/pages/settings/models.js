@@ -7,6 +7,7 @@ import { plain } from "../../lib/format.js";
 import { t } from "../../lib/i18n.js";
 import { resource } from "../../lib/resource.js";
 import { icon } from "../../ui/icons.js";
+import { once } from "../../ui/parts.js";
 import { settings } from "./common.js";
 
 /** @import { components } from "../../../../web/types/api.d.ts" */
@@ -71,10 +72,11 @@ export function aliases(data) {
                           class="button small"
                           ?disabled=${fixed}
                           aria-label=${t("settings.models.removeWhat", { model: plain(from) })}
-                          @click=${() =>
+                          @click=${once(() =>
                             map(from, null, t("settings.models.removed", { model: plain(from) }), () =>
                               map(from, to, t("settings.models.added", { model: plain(from) })),
-                            )}
+                            ),
+                          )}
                         >
                           ${t("settings.models.remove")}
                         </button>

@@ -10,7 +10,7 @@ import { Draft, same } from "../../lib/settings.js";
 import { toast } from "../../lib/toast.js";
 import { frame, open } from "../../ui/dialog.js";
 import { icon } from "../../ui/icons.js";
-import { segments } from "../../ui/parts.js";
+import { once, segments } from "../../ui/parts.js";
 import { said } from "./common.js";
 import { field, wrongly } from "./field.js";
 
@@ -213,7 +213,7 @@ export function edit({ preset, config, data }) {
         class="button icon-only ghost"
         aria-label=${t("settings.presets.leave", { key: row.key })}
         title=${t("settings.presets.leave", { key: row.key })}
-        @click=${(/** @type {Event} */ event) => {
+        @click=${once((event) => {
           const all = () => [...dialog.element.querySelectorAll(".preset-row")];
           const index = all().indexOf(
             /** @type {Element} */ (/** @type {Element} */ (event.currentTarget).closest(".preset-row")),
@@ -225,7 +225,7 @@ export function edit({ preset, config, data }) {
           /** @type {HTMLElement | null} */ (
             next?.querySelector(".icon-only") ?? dialog.element.querySelector(`#${titleId}-add`)
           )?.focus();
-        }}
+        })}
       >
         ${icon("close")}
       </button>
