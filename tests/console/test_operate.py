@@ -520,7 +520,7 @@ def test_what_is_entered_while_it_is_applied_is_kept(look, own):
 
 
 def test_a_double_click_takes_one_thing_away(look, own):
-    """What comes second is meant for what was there, not for the next one that moved up."""
+    """What comes second is meant for what was there, not for the next one that has moved up."""
     mapping = {f"stand-in-{n}": {"mapping": FLASH} for n in range(3)}
     call(own, "PATCH", "/api/settings", {"settings": {"modelMapping": mapping, "maxRetries": 9}})
     console = look()

@@ -624,3 +624,36 @@ def test_a_double_click_does_not_stop_a_call(look):
     connect.get_by_label("Main model").select_option(FLASH)
     connect.get_by_role("button", name="Send").dblclick()
     expect(connect.get_by_role("status").filter(has_text="It works")).to_be_visible()
+
+
+# The middle of a switch that lies below a choice of the open menu.
+BELOW = """() => [...document.querySelectorAll('main .switch')]
+    .map((one) => one.getBoundingClientRect())
+    .map(({ x, y, width, height }) => [x + width / 2, y + height / 2])
+    .find(([x, y]) => document.elementFromPoint(x, y)?.closest('[role=menuitem]:not(.bad)'))"""
+
+
+def test_a_double_click_in_a_menu_reaches_nothing_below_it(look):
+    console = look()
+    accounts = console.go("accounts")
+    page = console.page
+    switched = []
+    page.on("request", lambda request: request.url.endswith("/toggle") and switched.append(request.url))
+    menus = accounts.get_by_role("button", name=re.compile("^Actions for"))
+    found = None
+    for menu in menus.all():
+        menu.click()
+        expect(page.get_by_role("menu")).to_be_visible()
+        found = page.evaluate(BELOW)
+        if found:
+            break
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("menu")).to_have_count(0)
+    page.mouse.dblclick(*found)
+    expect(page.get_by_role("menu")).to_have_count(0)
+    # Whatever it opened.
+    page.goto("about:blank")
+    console.go("accounts")
+    accounts.get_by_role("switch", name=re.compile("hal@example.com")).click()
+    expect(page.get_by_text("hal@example.com is disabled")).to_be_visible()
+    assert len(switched) == 1, switched

@@ -5,7 +5,7 @@ import { t } from "../lib/i18n.js";
 import { dismiss, keep, toasts } from "../lib/toast.js";
 import { define, View } from "../lib/view.js";
 import { icon } from "../ui/icons.js";
-import { once } from "../ui/parts.js";
+import { once } from "../ui/second.js";
 
 class Toasts extends View {
   constructor() {

@@ -4,6 +4,7 @@ import { html, nothing, render } from "../../vendor/lit.js";
 import { access } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
 import { icon } from "./icons.js";
+import { SECOND } from "./second.js";
 
 let last = 0;
 
@@ -71,18 +72,6 @@ export function open(draw, { kind = "dialog", role = "dialog" } = {}) {
   return { element, close, closed, draw: again };
 }
 
-/** A double click is one: what comes second was not meant for the button that is there by then. */
-const ONCE = {
-  capture: true,
-  /** @param {MouseEvent} event */
-  handleEvent(event) {
-    if (event.detail > 1) {
-      event.preventDefault();
-      event.stopPropagation();
-    }
-  },
-};
-
 /**
  * The frame of what is in a dialog.
  * @param {string} titleId
@@ -100,7 +89,7 @@ export const frame = (titleId, title, close, content, actions = nothing) => html
       </button>
     </header>
     <div class="content">${content}</div>
-    ${actions === nothing ? nothing : html`<footer @click=${ONCE}>${actions}</footer>`}
+    ${actions === nothing ? nothing : html`<footer @click=${SECOND}>${actions}</footer>`}
   </section>
 `;
 

@@ -213,17 +213,6 @@ export const segments = (label, choices, chosen, choose) => html`
 `;
 
 /**
- * For a button in whose place there is another one after a click: that one was not meant by a double click.
- * @param {(event: MouseEvent) => void} run
- * @returns {(event: MouseEvent) => void}
- */
-export const once = (run) => (event) => {
-  if (event.detail < 2) {
-    run(event);
-  }
-};
-
-/**
  * A switch.
  * @param {string} label For assistive technology.
  * @param {boolean} on

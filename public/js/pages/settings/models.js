@@ -7,7 +7,7 @@ import { plain } from "../../lib/format.js";
 import { t } from "../../lib/i18n.js";
 import { resource } from "../../lib/resource.js";
 import { icon } from "../../ui/icons.js";
-import { once } from "../../ui/parts.js";
+import { once } from "../../ui/second.js";
 import { settings } from "./common.js";
 
 /** @import { components } from "../../../../web/types/api.d.ts" */

@@ -10,7 +10,8 @@ import { Draft, same } from "../../lib/settings.js";
 import { toast } from "../../lib/toast.js";
 import { frame, open } from "../../ui/dialog.js";
 import { icon } from "../../ui/icons.js";
-import { once, segments } from "../../ui/parts.js";
+import { segments } from "../../ui/parts.js";
+import { once } from "../../ui/second.js";
 import { said } from "./common.js";
 import { field, wrongly } from "./field.js";
 
