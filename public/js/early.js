@@ -140,6 +140,7 @@ const NEEDS = {
     "js/lib/action.js",
     "js/lib/clients.js",
     "js/lib/clipboard.js",
+    "js/lib/settings.js",
     "js/pages/connect.js",
     "js/pages/connect/variables.js",
     "js/ui/dialog.js",

@@ -259,8 +259,11 @@ def test_the_password_is_changed_and_everybody_logged_out(look, tmp_path):
         # What it asks for when the sessions end is refused.
         console.forgive("status of 401", f"401 {own.url}/")
         page.get_by_label("Present password").fill(PASSWORD)
-        page.get_by_role("button", name="Change password").click()
+        # Twice, as a quick hand does: it is one change, not also a wrong password.
+        page.get_by_role("button", name="Change password").dblclick()
         expect(page.get_by_text("The password is changed")).to_be_visible()
+        expect(page.get_by_role("button", name="Change password")).to_be_enabled()
+        expect(page.locator("page-settings").get_by_role("alert")).to_have_count(0)
         assert console.axe() == []
         page.get_by_role("button", name="Log out everywhere").click()
         page.get_by_role("alertdialog").get_by_role("button", name="Log out everywhere").click()
@@ -427,3 +430,122 @@ def test_what_fails_says_so_and_goes_on(look, path):
     expect(view.locator(".skeleton")).to_have_count(0)
     expect(view.get_by_role("alert")).to_have_count(0)
     assert console.axe() == []
+
+
+def stored(own, name):
+    return next(one for one in call(own, "GET", "/api/keys")["keys"] if one["name"] == name)
+
+
+def choose_of_key(console, name, item):
+    """Opens what the menu of a key leads to."""
+    console.page.get_by_role("button", name=f"Actions for {name}", exact=True).click()
+    console.page.get_by_role("menuitem", name=item).click()
+    return console.page.get_by_role("dialog")
+
+
+def test_two_who_change_a_key_lose_nothing(look, own):
+    call(own, "POST", "/api/keys", {"name": "shared", "models": ["gemini-*"]})
+    console = look()
+    console.go("keys")
+    dialog = choose_of_key(console, "shared", "Edit")
+    dialog.get_by_label("Person or machine").fill("renamed")
+    # Somebody else, while it is open.
+    path = f"/api/keys/{stored(own, 'shared')['id']}"
+    call(own, "PATCH", path, {"models": ["claude-*"], "expiresInDays": 9})
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(console.page.get_by_text("renamed is changed")).to_be_visible()
+    expect(dialog).to_have_count(0)
+    now = stored(own, "renamed")
+    assert now["models"] == ["claude-*"] and now["expiresAt"]
+    console.page.get_by_role("button", name="Undo").click()
+    expect(console.page.get_by_role("row").filter(has_text="shared")).to_contain_text("claude-*")
+    # What is refused is still there, to be tried again.
+    call(own, "POST", "/api/keys", {"name": "taken"})
+    choose_of_key(console, "shared", "Edit").get_by_label("Person or machine").fill("taken")
+    console.page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_be_visible()
+    expect(dialog.get_by_label("Person or machine")).to_have_value("taken")
+    console.forgive("status of 409", f"409 {own.url}{path}")
+    dialog.get_by_label("Person or machine").fill("free")
+    console.page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)
+    assert stored(own, "free")["models"] == ["claude-*"]
+    choose_of_key(console, "free", "Edit").get_by_role("button", name="Save", exact=True).click()
+    expect(dialog).to_have_count(0)
+
+
+def test_a_quick_hand_makes_and_rotates_once(look, own):
+    console = look()
+    keys = console.go("keys")
+    page = console.page
+    sent = []
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    dialog = page.get_by_role("dialog")
+    keys.get_by_role("button", name="Create key").first.click()
+    dialog.get_by_label("Person or machine").fill("quick")
+    for _ in range(2):
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="I have copied it").click()
+    expect(dialog).to_have_count(0)
+    choose_of_key(console, "quick", "Rotate secret")
+    dialog.get_by_role("button", name="Rotate").dblclick()
+    page.get_by_role("button", name="I have copied it").click()
+    expect(dialog).to_have_count(0)
+    assert [url.rsplit("/", 1)[1] for url in sent] == ["keys", "rotate"]
+
+
+def test_what_is_entered_while_it_is_applied_is_kept(look, own):
+    console = look()
+    page = console.page
+    page.goto(f"{own.url}/#/settings/routing")
+    held = []
+
+    def hold(route):
+        return held.append(route) if route.request.method == "PATCH" else route.continue_()
+
+    page.route("**/api/settings", hold)
+    page.get_by_role("textbox", name="retryBaseMs").fill("1500")
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("dialog", name="Apply 1 change?").get_by_role("button", name="Apply").click()
+    until("it is on its way", lambda: page.evaluate("1") and held, 20)
+    page.keyboard.press("Escape")
+    page.get_by_role("textbox", name="maxRetries").fill("7")
+    held[0].continue_()
+    expect(page.get_by_text("1 setting changed")).to_be_visible()
+    expect(page.get_by_role("textbox", name="maxRetries")).to_have_value("7")
+    expect(page.get_by_role("region", name="Changes")).to_contain_text("1")
+    page.unroute("**/api/settings")
+    page.get_by_role("button", name="Discard").click()
+    call(own, "PATCH", "/api/settings", {"settings": {"retryBaseMs": None}})
+
+
+def test_a_double_click_takes_one_thing_away(look, own):
+    """What comes second is meant for what was there, not for the next one that has moved up."""
+    mapping = {f"stand-in-{n}": {"mapping": FLASH} for n in range(3)}
+    call(own, "PATCH", "/api/settings", {"settings": {"modelMapping": mapping, "maxRetries": 9}})
+    console = look()
+    page = console.page
+    page.goto(f"{own.url}/#/settings/models")
+    page.get_by_role("button", name="Remove the stand-in for stand-in-0").dblclick()
+    expect(page.get_by_text("stand-in-0 answers for itself again")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("stand-in-"))).to_have_count(2)
+    page.get_by_role("button", name="Remove the stand-in for stand-in-1").click()
+    expect(page.get_by_text("stand-in-1 answers for itself again")).to_be_visible()
+    page.get_by_role("button", name="Undo").last.dblclick()
+    expect(page.get_by_text("stand-in-1 has a stand-in")).to_be_visible()
+    assert "stand-in-0" not in call(own, "GET", "/api/settings")["settings"]["modelMapping"]
+
+    page.goto(f"{own.url}/#/settings/routing")
+    page.get_by_role("button", name="Use the built-in value of maxRetries").dblclick()
+    expect(page.get_by_role("textbox", name="maxRetries")).to_have_value("")
+    page.get_by_role("button", name="Discard").click()
+
+    page.goto(f"{own.url}/#/settings/presets")
+    page.get_by_role("button", name="Save as preset").click()
+    leave = page.get_by_role("dialog").get_by_role("button", name=re.compile("^Leave out"))
+    expect(leave).not_to_have_count(0)
+    there = leave.count()
+    leave.first.dblclick()
+    expect(leave).to_have_count(there - 1)
+    page.keyboard.press("Escape")
+    call(own, "PATCH", "/api/settings", {"settings": {"modelMapping": None, "maxRetries": None}})

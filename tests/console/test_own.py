@@ -52,15 +52,31 @@ def test_the_log_in_is_clean_and_says_what_is_wrong(look, theme):
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
+def test_a_browser_without_cookies_is_told(look):
+    console = look(log_in=False)
+    page = console.page
+    page.evaluate("() => { const ask = fetch; window.fetch = (to, how) => ask(to, { ...how, credentials: 'omit' }); }")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("does not keep the cookie")
+    assert console.axe() == []
+
+
 def test_logging_out_shows_nothing_any_more(look):
     console = look()
     accounts = console.go("accounts")
     expect(accounts.get_by_role("row")).not_to_have_count(0)
+    switch = accounts.get_by_role("switch", name=re.compile("ada@example.com"))
+    for _ in range(2):
+        switch.click()
+    # Messages, too, name whom they are about.
+    expect(console.page.get_by_text("ada@example.com is enabled")).to_be_visible()
     # What it asks for when the session ends is refused.
     console.forgive("status of 401", f"401 {console.own.url}/")
     console.page.get_by_role("button", name="Log out").click()
     expect(console.page.get_by_role("heading", name="Log in")).to_be_visible()
-    expect(console.page.get_by_text("ada@example.com")).to_have_count(0)
+    # At once: messages go by themselves after a while.
+    assert console.page.get_by_text("ada@example.com").count() == 0
     console.page.get_by_label("Password", exact=True).fill(PASSWORD)
     console.page.keyboard.press("Enter")
     expect(console.page.get_by_role("heading", name="Accounts")).to_be_visible()
@@ -81,6 +97,20 @@ def test_a_session_that_ended_elsewhere_leads_to_the_log_in(look, own):
         return console.page.get_by_role("heading", name="Log in").count()
 
     until("the log-in is shown", asked_for_the_password, 30)
+
+
+def test_a_page_that_asks_for_nothing_learns_that_the_session_ended(look, own):
+    """What ended with it is the stream, and that is enough."""
+    console = look()
+    console.go("keys")
+    console.live()
+    # It has asked for all it wants for now.
+    expect(console.page.get_by_role("button", name=re.compile("^[0-9]+ things? needs? attention"))).to_be_visible()
+    expect(console.page.locator(".top .turning")).to_have_count(0)
+    console.forgive("status of 401", f"401 {own.url}/")
+    call(own, "DELETE", "/api/sessions")
+    expect(console.page.get_by_role("heading", name="Log in")).to_be_visible()
+    expect(console.page.locator("page-keys")).to_have_count(0)
 
 
 def test_links_and_back(look):

@@ -453,3 +453,57 @@ def test_recommended_steps_are_put_away_and_brought_back(look, own):
     assert console.axe() == []
     console.go("overview")
     expect(steps).to_be_visible()
+
+
+def test_a_preset_that_somebody_else_changed_is_not_lost(look, own):
+    """While it is open here it is changed, renamed and deleted: each is told before anything is replaced."""
+    shared = {"name": "Shared", "config": {"maxRetries": 9}}
+    call(own, "POST", "/api/server/presets", shared)
+    console = look()
+    page = console.page
+    page.goto(f"{own.url}/#/settings/presets")
+    dialog = page.get_by_role("dialog", name="Edit preset")
+    save = dialog.get_by_role("button", name="Save", exact=True)
+
+    def edit(name):
+        page.get_by_role("button", name=f"Actions for {name}", exact=True).click()
+        page.get_by_role("menuitem", name="Edit").click()
+
+    edit("Shared")
+    dialog.get_by_label("Description").fill("of mine")
+    call(own, "POST", "/api/server/presets", shared | {"config": {"maxRetries": 11}})
+    save.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody changed this preset")
+    assert preset(own, "Shared")["config"] == {"maxRetries": 11}
+    save.click()
+    expect(dialog).to_have_count(0)
+    assert preset(own, "Shared")["config"] == {"maxRetries": 9}
+    expect(page.get_by_text("of mine")).to_be_visible()
+
+    edit("Shared")
+    call(own, "PATCH", "/api/server/presets/Shared", {"name": "Theirs"})
+    dialog.get_by_label("Description").fill("again")
+    save.click()
+    expect(dialog.get_by_role("alert")).to_contain_text("deleted or renamed")
+    assert preset(own, "Shared") is None
+    save.click()
+    expect(dialog).to_have_count(0)
+    assert preset(own, "Shared")["description"] == "again" and preset(own, "Theirs")["description"] == "of mine"
+    for name in ("Shared", "Theirs"):
+        call(own, "DELETE", f"/api/server/presets/{name}")
+
+
+def test_names_of_presets_may_be_anything(look, own):
+    name = "\u202eevil\u202c <img src=x>" + "w" * 28
+    made = {"name": name, "config": {"maxRetries": 9}, "description": "w" * 200}
+    call(own, "POST", "/api/server/presets", made)
+    console = look(width=390)
+    page = console.page
+    page.goto(f"{own.url}/#/settings/presets")
+    # What turns the text around is seen instead.
+    shown = name.replace("\u202e", "\\u202e").replace("\u202c", "\\u202c")
+    expect(page.get_by_role("heading", name=shown)).to_be_visible()
+    assert console.overflow() <= 0
+    page.get_by_role("button", name=f"Actions for {shown}", exact=True).click()
+    page.get_by_role("menuitem", name="Delete").click()
+    expect(page.get_by_text(f"Preset “{shown}” deleted")).to_be_visible()

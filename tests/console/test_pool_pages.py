@@ -7,7 +7,7 @@ import urllib.parse
 
 import pytest
 from fleet import until
-from own import PASSWORD, Own, account, call, counted, sign_in_at_google, surveyed
+from own import KEY, PASSWORD, Own, account, call, counted, sign_in_at_google, surveyed
 from playwright.sync_api import expect
 
 OPUS, FLASH = "claude-opus-4-6-thinking", "gemini-3-flash"
@@ -506,3 +506,154 @@ def test_the_overview_says_it_in_words_first(look, own):
     assert console.axe() == []
     states.get_by_role("link", name=re.compile("Needs attention")).click()
     expect(page.get_by_role("button", name=re.compile("^Needs attention"))).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_threshold_field_shows_what_holds(look, own):
+    console = look()
+    console.go("accounts", open="ada@example.com")
+    field = console.page.get_by_role("dialog").get_by_role("spinbutton").first
+    field.fill("")
+    field.press("Tab")
+    expect(field).to_have_value("0")
+    field.fill("150")
+    field.press("End")
+    field.press_sequentially("9")
+    field.press("Enter")
+    expect(field).to_have_value("99")
+    until("it is saved", lambda: account(own, "ada@example.com")["quotaThreshold"] == 0.99, 20)
+
+
+def test_a_double_click_is_one(look):
+    """The second one goes to what lies under the pointer by then: beside the dialog, or on another button of it."""
+    console = look()
+    accounts = console.go("accounts")
+    page = console.page
+    dialog = page.get_by_role("dialog")
+    accounts.get_by_role("button", name="Import").dblclick()
+    expect(dialog.get_by_role("heading", name="Import")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    accounts.get_by_role("checkbox", name=re.compile("Pick all")).check()
+    accounts.get_by_role("button", name="Refresh", exact=True).click()
+    dialog.get_by_role("button", name="Refresh (8)").dblclick()
+    expect(dialog.get_by_role("listitem").filter(has_text="Done")).to_have_count(8)
+    expect(dialog.get_by_text("Waiting")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="More", exact=True).dblclick()
+    expect(dialog).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+
+def test_many_of_which_one_is_gone_say_so(look, own):
+    console = look()
+    accounts = console.go("accounts")
+    console.live()
+    page = console.page
+    for name in ("ada", "gus"):
+        accounts.get_by_role("checkbox", name=f"Pick {name}@example.com").check()
+    page.get_by_role("button", name="More for the picked accounts").click()
+    page.get_by_role("menuitem", name="Set threshold").click()
+    dialog = page.get_by_role("dialog")
+    call(own, "DELETE", "/api/accounts/gus%40example.com")
+    expect(accounts.locator("tbody").get_by_text("gus@example.com")).to_have_count(0)
+    dialog.locator("footer .primary").click()
+    expect(dialog.get_by_role("listitem").filter(has_text="ada@example.com")).to_contain_text("Done")
+    expect(dialog.get_by_role("listitem").filter(has_text="gus@example.com")).to_contain_text("Failed")
+
+
+def test_an_import_that_is_closed_meanwhile_says_how_it_went(look, own):
+    console = look()
+    console.go("accounts")
+    page = console.page
+    held = []
+    page.route("**/api/accounts/import", lambda route: held.append(route))
+    page.get_by_role("button", name="Import").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("paste", exact=False).first.click()
+    entries = [{"email": f"{name}@example.com", "refreshToken": "1//x"} for name in ("ivy", "joe")]
+    dialog.get_by_role("textbox").fill(json.dumps(entries))
+    dialog.locator("footer .primary").click()
+    until("it is on its way", lambda: page.evaluate("1") and held, 20)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    held[0].continue_()
+    expect(page.get_by_text("2 added, 0 updated, 0 refused")).to_be_visible()
+
+
+def test_a_preset_for_claude_code_is_not_replaced_unseen(look, own):
+    def keep(model):
+        call(own, "POST", "/api/claude/presets", {"name": "Mine", "config": {"ANTHROPIC_MODEL": model}})
+
+    def kept():
+        presets = call(own, "GET", "/api/claude/presets")["presets"]
+        return next(one["config"] for one in presets if one["name"] == "Mine")["ANTHROPIC_MODEL"]
+
+    keep(FLASH)
+    console = look()
+    connect = console.go("connect")
+    page = console.page
+    connect.get_by_label("Main model").select_option(OPUS)
+    connect.get_by_role("button", name="Keep as preset").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("Mine")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_contain_text("already")
+    assert console.axe() == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert kept() == FLASH
+    # Edited here, while somebody else does the same.
+    connect.get_by_role("button", name="More for Mine").click()
+    page.get_by_role("menuitem", name="Edit").click()
+    dialog.get_by_label("Main model").fill("mine")
+    keep("theirs")
+    dialog.get_by_role("button", name="Keep", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody changed")
+    assert kept() == "theirs"
+    dialog.get_by_role("button", name="Keep", exact=True).click()
+    expect(dialog).to_have_count(0)
+    assert kept() == "mine"
+
+
+def test_a_double_click_does_not_stop_a_call(look):
+    console = look()
+    connect = console.go("connect")
+    connect.get_by_label("Paste a key").fill(KEY)
+    connect.get_by_label("Main model").select_option(FLASH)
+    connect.get_by_role("button", name="Send").dblclick()
+    expect(connect.get_by_role("status").filter(has_text="It works")).to_be_visible()
+
+
+# The middle of a switch that lies below a choice of the open menu.
+BELOW = """() => [...document.querySelectorAll('main .switch')]
+    .map((one) => one.getBoundingClientRect())
+    .map(({ x, y, width, height }) => [x + width / 2, y + height / 2])
+    .find(([x, y]) => document.elementFromPoint(x, y)?.closest('[role=menuitem]:not(.bad)'))"""
+
+
+def test_a_double_click_in_a_menu_reaches_nothing_below_it(look):
+    console = look()
+    accounts = console.go("accounts")
+    page = console.page
+    switched = []
+    page.on("request", lambda request: request.url.endswith("/toggle") and switched.append(request.url))
+    menus = accounts.get_by_role("button", name=re.compile("^Actions for"))
+    found = None
+    for menu in menus.all():
+        menu.click()
+        expect(page.get_by_role("menu")).to_be_visible()
+        found = page.evaluate(BELOW)
+        if found:
+            break
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("menu")).to_have_count(0)
+    page.mouse.dblclick(*found)
+    expect(page.get_by_role("menu")).to_have_count(0)
+    # Whatever it opened.
+    page.goto("about:blank")
+    console.go("accounts")
+    accounts.get_by_role("switch", name=re.compile("hal@example.com")).click()
+    expect(page.get_by_text("hal@example.com is disabled")).to_be_visible()
+    assert len(switched) == 1, switched

@@ -222,3 +222,58 @@ def test_the_header_fits_a_phone(look, theme):
     expect(page.get_by_role("dialog", name="Needs attention").get_by_role("listitem")).not_to_have_count(0)
     assert console.axe() == []
     assert console.overflow() <= 0
+
+
+KEPT = "antigravity-proxy.prefs"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        '{"theme": 5, "language": 5, "narrow": "yes"}',
+        '{"language": ["en"], "contrast": {}, "density": null}',
+        "null",
+        "{",
+    ],
+)
+def test_what_the_browser_kept_may_be_anything(look, kept):
+    console = look()
+    page = console.page
+    page.evaluate("([name, text]) => localStorage.setItem(name, text)", [KEPT, kept])
+    page.reload()
+    expect(page.get_by_role("heading", name="Overview")).to_be_attached()
+    usual = {"data-theme": "system", "data-contrast": "normal", "data-density": "comfortable"}
+    for name, value in usual.items():
+        expect(page.locator("html")).to_have_attribute(name, value)
+
+
+def test_a_browser_that_lets_nothing_be_kept(look):
+    console = look()
+    page = console.page
+    refuse = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+    console.context.add_init_script(refuse)
+    page.reload()
+    page.get_by_role("button", name="Display").click()
+    page.get_by_role("menuitemradio", name="Dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_two_tabs_keep_what_the_other_one_chose(look, own):
+    console = look()
+    first, second = console.page, console.context.new_page()
+    second.goto(own.url)
+    for page, name in ((first, "Ada"), (second, "Ben")):
+        page.goto(f"{own.url}/#/accounts?q={name.lower()}")
+        page.get_by_role("button", name="Saved views").click()
+        page.get_by_role("menuitem", name="Save this view").click()
+        page.get_by_role("dialog").get_by_label("Name").fill(name)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text(f"View “{name}” saved")).to_be_visible()
+    for page in (first, second):
+        page.get_by_role("button", name="Saved views").click()
+        for name in ("Ada", "Ben"):
+            expect(page.get_by_role("menuitemradio", name=name)).to_be_visible()
+        page.keyboard.press("Escape")
+    first.get_by_role("button", name="Display").click()
+    first.get_by_role("menuitemcheckbox", name="Privacy mode").click()
+    expect(second.get_by_text("Addresses hidden")).to_be_visible()

@@ -1,6 +1,6 @@
 // What happens in the pool, as it happens: one event stream per tab, gone on from where it broke off.
 
-import { access, address } from "./api.js";
+import { access, address, api } from "./api.js";
 import { signal } from "./signal.js";
 
 /** @typedef {"account" | "limit" | "settings" | "replica" | "key" | "models" | "request" | "gap"} About */
@@ -68,6 +68,8 @@ function open() {
     if (opened.readyState === EventSource.CLOSED) {
       close();
       retry = setTimeout(open, Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LAST_RETRY_MS));
+      // Browsers do not say why. Where our session has ended, nothing may be shown any longer.
+      api("api/session").catch(() => {});
     }
   };
   for (const about of NAMES) {

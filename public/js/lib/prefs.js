@@ -28,16 +28,38 @@ const USUAL = {
   shortcuts: true,
 };
 
-/** @returns {Prefs} */
+/** What is one of a few. @type {Record<string, unknown[]>} */
+const CHOICES = {
+  theme: ["system", "light", "dark"],
+  contrast: ["normal", "more"],
+  density: ["comfortable", "compact"],
+};
+
+/** Whether something can be the value of that name. @param {string} name @param {unknown} value */
+const usable = (name, value) =>
+  CHOICES[name]?.includes(value) ??
+  typeof value === (name === "language" ? "string" : typeof USUAL[/** @type {keyof Prefs} */ (name)]);
+
+/** What is kept, as far as it can be used: anybody may have written it. @returns {Prefs} */
 function read() {
   try {
-    return { ...USUAL, ...JSON.parse(localStorage.getItem(KEY) ?? "{}") };
+    const kept = Object.entries(JSON.parse(localStorage.getItem(KEY) ?? "{}"));
+    return { ...USUAL, ...Object.fromEntries(kept.filter(([name, value]) => usable(name, value))) };
   } catch {
+    // Nothing that can be read, or a browser that does not let us.
     return { ...USUAL };
   }
 }
 
-export const prefs = signal(typeof localStorage === "undefined" ? { ...USUAL } : read());
+export const prefs = signal(read());
+
+// Chosen in another tab: kept here as it was, it would be written over with the next choice.
+globalThis.addEventListener?.("storage", ({ key }) => {
+  if (key === KEY) {
+    prefs.set(read());
+    show();
+  }
+});
 
 /** @param {Partial<Prefs>} change */
 export function prefer(change) {

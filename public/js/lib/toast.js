@@ -1,5 +1,6 @@
 // Short messages at the edge. Errors stay until they are put away; what can be undone says so.
 
+import { access } from "./api.js";
 import { signal } from "./signal.js";
 
 /**
@@ -16,6 +17,9 @@ export const toasts = signal(/** @type {Toast[]} */ ([]));
 const timers = new Map();
 let last = 0;
 const [SHORT_MS, LONG_MS, MOST] = [5_000, 10_000, 5];
+
+// They name accounts, and what they undo is not for whoever stands at the door.
+access.subscribe(() => access.peek() !== "in" && toasts.set([]));
 
 /**
  * @param {Omit<Toast, "id" | "tone"> & { tone?: Toast["tone"] }} what

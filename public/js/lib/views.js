@@ -21,12 +21,19 @@ function read() {
       ]),
     );
   } catch {
-    // Nothing was kept, or nothing that can be read.
+    // Nothing was kept, or nothing that can be read, or a browser that does not let us.
     return {};
   }
 }
 
-export const views = signal(typeof localStorage === "undefined" ? {} : read());
+export const views = signal(read());
+
+// Saved in another tab: not known here, they would be gone with the next one that is saved.
+globalThis.addEventListener?.("storage", ({ key }) => {
+  if (key === KEY) {
+    views.set(read());
+  }
+});
 
 /** @param {Record<string, Saved[]>} next */
 function write(next) {

@@ -92,6 +92,8 @@ class AccountsPage extends View {
     this.sight = new Sight(this);
     /** The addresses that are picked. @type {Set<string>} */
     this.picked = new Set();
+    /** Whether something that is loaded when it is asked for is being opened, or is open. */
+    this.opened = false;
   }
 
   disconnectedCallback() {
@@ -121,8 +123,10 @@ class AccountsPage extends View {
         label: t("accounts.command.export"),
         icon: "external",
         disabled: !data || data.accounts.length === 0,
-        run: async () =>
-          (await transfers())?.exportAccounts(status.peek().data?.access.consolePassword ?? true),
+        run: () =>
+          this.once(async () =>
+            (await transfers())?.exportAccounts(status.peek().data?.access.consolePassword ?? true),
+          ),
       },
       {
         label: t("accounts.command.quotas"),
@@ -180,17 +184,34 @@ class AccountsPage extends View {
       </button>`;
   }
 
-  async add() {
-    if (await (await signIns())?.signIn()) {
-      await accounts.reload();
+  /** Opens something, whose end it waits for; another click before it is there opens it no second time. @param {() => Promise<unknown>} open_ */
+  async once(open_) {
+    if (this.opened) {
+      return;
+    }
+    this.opened = true;
+    try {
+      await open_();
+    } finally {
+      this.opened = false;
     }
   }
 
-  async import() {
-    const known = accounts.peek().data?.accounts.map(({ email }) => email) ?? [];
-    if (await (await transfers())?.importAccounts(known)) {
-      await accounts.reload();
-    }
+  add() {
+    return this.once(async () => {
+      if (await (await signIns())?.signIn()) {
+        await accounts.reload();
+      }
+    });
+  }
+
+  import() {
+    return this.once(async () => {
+      const known = accounts.peek().data?.accounts.map(({ email }) => email) ?? [];
+      if (await (await transfers())?.importAccounts(known)) {
+        await accounts.reload();
+      }
+    });
   }
 
   /** @param {AccountLimits} data */
@@ -475,22 +496,28 @@ class AccountsPage extends View {
   }
 
   /** @param {string} email */
-  async mend(email) {
-    await (await fixes())?.fix(email);
-    await accounts.reload();
+  mend(email) {
+    return this.once(async () => {
+      await (await fixes())?.fix(email);
+      await accounts.reload();
+    });
   }
 
   /** @param {string[]} emails */
-  async mendAll(emails) {
-    await (await fixes())?.fixAll(emails);
-    await accounts.reload();
+  mendAll(emails) {
+    return this.once(async () => {
+      await (await fixes())?.fixAll(emails);
+      await accounts.reload();
+    });
   }
 
   /** @param {string} email */
-  async again(email) {
-    if (await (await signIns())?.signIn({ email })) {
-      await accounts.reload();
-    }
+  again(email) {
+    return this.once(async () => {
+      if (await (await signIns())?.signIn({ email })) {
+        await accounts.reload();
+      }
+    });
   }
 
   /** Opens, redraws or closes the drawer, as the address has it. */

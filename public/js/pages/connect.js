@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../../vendor/lit.js";
 import { act } from "../lib/action.js";
-import { address, api } from "../lib/api.js";
+import { address, api, ApiError } from "../lib/api.js";
 import { CLIENTS, reader, variables } from "../lib/clients.js";
 import { sentence } from "../lib/errors.js";
 import { duration, number, plain } from "../lib/format.js";
@@ -11,11 +11,13 @@ import { on } from "../lib/live.js";
 import { masked, who } from "../lib/privacy.js";
 import { resource } from "../lib/resource.js";
 import { ask, href, route } from "../lib/router.js";
+import { same } from "../lib/settings.js";
 import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { confirm, frame, open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
 import { badge, empty, head, whole } from "../ui/parts.js";
+import { once } from "../ui/second.js";
 import { snippet } from "../ui/snippet.js";
 import "../ui/menu.js";
 import { editVariables } from "./connect/variables.js";
@@ -329,7 +331,7 @@ class ConnectPage extends View {
         <div class="actions">
           ${
             running
-              ? html`<button type="button" class="button" @click=${() => this.calling?.abort()}>
+              ? html`<button type="button" class="button" @click=${once(() => this.calling?.abort())}>
                   ${t("connect.try.stop")}
                 </button>`
               : html`<button type="submit" class="button primary" ?disabled=${missing || model === ""}>
@@ -641,6 +643,8 @@ class ConnectPage extends View {
   /** A preset, or a copy of one that is built in. @param {Preset} preset */
   edit(preset) {
     const own = !BUILT_IN.includes(preset.name);
+    /** What would be replaced, as it was when its reader was told of it last. @type {Preset | undefined} */
+    let known = preset;
     editVariables({
       title: t(own ? "connect.presets.edit.title" : "connect.presets.copy", { name: plain(preset.name) }),
       name: own ? undefined : "",
@@ -648,6 +652,15 @@ class ConnectPage extends View {
       models: limits.peek().data?.models ?? [],
       action: t("connect.presets.save"),
       send: async (config, _, name) => {
+        if (!own) {
+          await untaken(name);
+        } else {
+          const now = await presetOf(preset.name);
+          if (!same(now, known)) {
+            known = now;
+            throw new ApiError("conflict", 409, t("connect.presets.changedMeanwhile"));
+          }
+        }
         await api("api/claude/presets", { body: { name: own ? preset.name : name, config } });
         toast({ text: t("connect.presets.kept", { name: plain(own ? preset.name : name) }) });
         await presets.reload();
@@ -658,6 +671,8 @@ class ConnectPage extends View {
   /** @param {{ base: string, model: string, small: string }} setup */
   async keep(setup) {
     let name = "";
+    let busy = false;
+    let problem = "";
     const dialog = open((close, titleId) =>
       frame(
         titleId,
@@ -666,10 +681,19 @@ class ConnectPage extends View {
         html`<form
           id="${titleId}-form"
           class="stack"
-          @submit=${(/** @type {Event} */ event) => {
+          @submit=${async (/** @type {Event} */ event) => {
             event.preventDefault();
-            if (name.trim()) {
+            if (busy || name.trim() === "") {
+              return;
+            }
+            busy = true;
+            try {
+              await untaken(name.trim());
               close(true);
+            } catch (error) {
+              problem = sentence(error);
+              busy = false;
+              dialog.draw();
             }
           }}
         >
@@ -685,6 +709,7 @@ class ConnectPage extends View {
                 name = /** @type {HTMLInputElement} */ (event.target).value;
               }}
           /></label>
+          ${problem ? html`<p class="form-error" role="alert">${icon("bad")}<span>${problem}</span></p>` : nothing}
         </form>`,
         html`<button type="button" class="button" @click=${() => close()}>${t("app.cancel")}</button>
           <button type="submit" form="${titleId}-form" class="button primary">
@@ -699,10 +724,23 @@ class ConnectPage extends View {
       await act({
         on: presets,
         send: () => api("api/claude/presets", { body: { name: name.trim(), config } }),
-        done: t("connect.presets.kept", { name: name.trim() }),
+        done: t("connect.presets.kept", { name: plain(name.trim()) }),
         undo: () => forget({ name: name.trim(), config }, false),
       });
     }
+  }
+}
+
+/** A preset as the gateway has it now. @param {string} name @returns {Promise<Preset | undefined>} */
+async function presetOf(name) {
+  await presets.reload();
+  return presets.peek().data?.presets.find((one) => one.name === name);
+}
+
+/** Refuses the name of one that there is: it would be replaced. @param {string} name */
+async function untaken(name) {
+  if (await presetOf(name)) {
+    throw new ApiError("conflict", 409, t("connect.presets.taken", { name: plain(name) }));
   }
 }
 

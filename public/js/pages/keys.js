@@ -11,6 +11,7 @@ import { masked } from "../lib/privacy.js";
 import { resource } from "../lib/resource.js";
 import { ask, href, route } from "../lib/router.js";
 import { matches, sorted, turned } from "../lib/rows.js";
+import { toast } from "../lib/toast.js";
 import { define, loadStyle, View } from "../lib/view.js";
 import { confirm, frame, open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
@@ -307,6 +308,7 @@ function tell(told) {
 /** @param {StoredKey} key */
 function rotate(key) {
   let wrong = "";
+  let busy = false;
   const dialog = open((close, titleId) =>
     frame(
       titleId,
@@ -316,7 +318,13 @@ function rotate(key) {
         id="${titleId}-form"
         @submit=${async (/** @type {SubmitEvent} */ event) => {
           event.preventDefault();
+          if (busy) {
+            // A second time would end the secret that there is grace for.
+            return;
+          }
           const given = new FormData(/** @type {HTMLFormElement} */ (event.target));
+          busy = true;
+          dialog.draw();
           try {
             const told = await api(at(key, "/rotate"), { body: { graceMs: Number(given.get("grace")) } });
             close();
@@ -324,6 +332,7 @@ function rotate(key) {
             await keys.reload();
           } catch (error) {
             wrong = sentence(error);
+            busy = false;
             dialog.draw();
           }
         }}
@@ -342,16 +351,47 @@ function rotate(key) {
         ${wrong ? html`<p class="form-error" role="alert">${icon("bad")}${wrong}</p>` : nothing}
       </form>`,
       html`<button type="button" class="button" @click=${() => close()}>${t("app.cancel")}</button>
-        <button type="submit" form="${titleId}-form" class="button primary">
+        <button type="submit" form="${titleId}-form" class="button primary" ?disabled=${busy}>
           ${t("keys.rotate.action")}
         </button>`,
     ),
   );
 }
 
+/**
+ * Changes a key; what was changed, and no more, can be undone.
+ * @param {StoredKey} key As it was.
+ * @param {{ name?: string, models?: string[] | null, expiresAt?: null, expiresInDays?: number }} wish
+ */
+async function change(key, wish) {
+  if (Object.keys(wish).length === 0) {
+    return;
+  }
+  const was = { name: key.name, models: key.models.length > 0 ? key.models : null };
+  /** @type {Record<string, unknown>} */
+  const before = Object.fromEntries(Object.entries(was).filter(([field]) => field in wish));
+  if ("expiresAt" in wish || "expiresInDays" in wish) {
+    before.expiresAt = key.expiresAt ?? null;
+  }
+  await api(at(key), { method: "PATCH", body: wish });
+  toast({
+    text: t("keys.edited", { name: plain(masked(wish.name ?? key.name)) }),
+    action: {
+      label: t("app.undo"),
+      run: () =>
+        act({
+          on: keys,
+          send: () => api(at(key), { method: "PATCH", body: before }),
+          done: t("keys.edited", { name: plain(masked(key.name)) }),
+        }),
+    },
+  });
+}
+
 /** A new key, or another name, models and end of one. @param {StoredKey | null} key */
 function edit(key) {
   let wrong = "";
+  let busy = false;
   const models = () => limits.peek().data?.models ?? [];
   const dialog = open((close, titleId) =>
     frame(
@@ -362,51 +402,37 @@ function edit(key) {
         id="${titleId}-form"
         @submit=${async (/** @type {SubmitEvent} */ event) => {
           event.preventDefault();
+          if (busy) {
+            return;
+          }
           const given = new FormData(/** @type {HTMLFormElement} */ (event.target));
           const name = String(given.get("name")).trim();
           const wish = String(given.get("models"))
             .split(/[\s,]+/)
             .filter(Boolean);
           const ends = String(given.get("ends"));
-          const end =
-            ends === "never"
-              ? key
-                ? { expiresAt: null }
-                : {}
-              : ends === "same"
-                ? {}
-                : { expiresInDays: Number(ends) };
+          const end = ["never", "same"].includes(ends) ? {} : { expiresInDays: Number(ends) };
+          busy = true;
+          wrong = "";
+          dialog.draw();
           try {
             if (key) {
-              const before = {
-                name: key.name,
-                models: key.models.length > 0 ? key.models : null,
-                expiresAt: key.expiresAt ?? null,
-              };
-              close();
-              await act({
-                on: keys,
-                send: () =>
-                  api(at(key), {
-                    method: "PATCH",
-                    body: { name, models: wish.length > 0 ? wish : null, ...end },
-                  }),
-                done: t("keys.edited", { name }),
-                undo: () =>
-                  act({
-                    on: keys,
-                    send: () => api(at(key), { method: "PATCH", body: before }),
-                    done: t("keys.edited", { name: key.name }),
-                  }),
+              await change(key, {
+                // What was left as it was is not sent: somebody else may have changed it meanwhile.
+                ...(name === key.name ? {} : { name }),
+                ...(wish.join() === key.models.join() ? {} : { models: wish.length > 0 ? wish : null }),
+                ...(ends === "never" && key.expiresAt ? { expiresAt: null } : end),
               });
+              close();
             } else {
               const told = await api("api/keys", { body: { name, models: wish, ...end } });
               close();
               tell(told);
-              await keys.reload();
             }
+            await keys.reload();
           } catch (error) {
             wrong = sentence(error);
+            busy = false;
             dialog.draw();
           }
         }}
@@ -457,7 +483,7 @@ function edit(key) {
         ${wrong ? html`<p class="form-error" role="alert">${icon("bad")}${wrong}</p>` : nothing}
       </form>`,
       html`<button type="button" class="button" @click=${() => close()}>${t("app.cancel")}</button>
-        <button type="submit" form="${titleId}-form" class="button primary">
+        <button type="submit" form="${titleId}-form" class="button primary" ?disabled=${busy}>
           ${key ? t("keys.form.save") : t("keys.create")}
         </button>`,
     ),

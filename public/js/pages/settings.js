@@ -16,6 +16,7 @@ import { define, loadStyle, View } from "../lib/view.js";
 import { frame, open } from "../ui/dialog.js";
 import { icon } from "../ui/icons.js";
 import { badge, empty, head, searchField, toggle, whole, words } from "../ui/parts.js";
+import { once } from "../ui/second.js";
 import { difference, settings } from "./settings/common.js";
 import { explainer } from "./settings/explain.js";
 import { facts, field, wrongly } from "./settings/field.js";
@@ -229,7 +230,7 @@ class SettingsPage extends View {
                   type="button"
                   class="button small ghost"
                   aria-label=${t("settings.backWhat", { key: row.key })}
-                  @click=${() => this.change(row, null)}
+                  @click=${once(() => this.change(row, null))}
                 >
                   ${icon("undo")}${t("settings.back")}
                 </button>`
@@ -238,7 +239,7 @@ class SettingsPage extends View {
                     type="button"
                     class="button small ghost"
                     aria-label=${t("settings.resetWhat", { key: row.key })}
-                    @click=${() => this.change(row, "")}
+                    @click=${once(() => this.change(row, ""))}
                   >
                     ${t("settings.reset")}
                   </button>`
@@ -391,11 +392,13 @@ class SettingsPage extends View {
   /** @param {number} generation What it was made for. */
   async apply(generation) {
     const before = settings.peek().data;
-    const wishes = Object.fromEntries([...draft].map(([key, { value }]) => [key, value]));
+    const sent = [...draft];
+    const wishes = Object.fromEntries(sent.map(([key, { value }]) => [key, value]));
     try {
       const made = await api("api/settings", { method: "PATCH", body: { generation, settings: wishes } });
       this.made = made.generation;
-      draft.clear();
+      // What was entered since is still to be looked at.
+      sent.forEach(([key, wish]) => draft.get(key) === wish && draft.delete(key));
       refused.clear();
       const stored = new Map(before?.rows.map((row) => [row.key, row.stored ?? null]));
       const back = Object.fromEntries(Object.keys(wishes).map((key) => [key, stored.get(key) ?? null]));
@@ -456,7 +459,7 @@ class SettingsPage extends View {
             type="button"
             class="button"
             @click=${() => {
-              draft.clear();
+              Object.keys(wishes).forEach((key) => draft.delete(key));
               close();
               this.requestUpdate();
             }}

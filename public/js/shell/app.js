@@ -220,7 +220,7 @@ class App extends View {
 
   async more() {
     const dialog = await part(import("../ui/dialog.js"));
-    if (!dialog) {
+    if (!dialog || this.drawer?.element.open) {
       return;
     }
     this.drawer = dialog.open(

@@ -46,6 +46,10 @@ class Door extends View {
       } else {
         await logIn(password);
       }
+      if (access.peek() === "out") {
+        // It was right, and still nobody knows us.
+        this.error = t("app.login.cookies");
+      }
     } catch (error) {
       this.refused(error);
     } finally {

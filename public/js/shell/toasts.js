@@ -5,6 +5,7 @@ import { t } from "../lib/i18n.js";
 import { dismiss, keep, toasts } from "../lib/toast.js";
 import { define, View } from "../lib/view.js";
 import { icon } from "../ui/icons.js";
+import { once } from "../ui/second.js";
 
 class Toasts extends View {
   constructor() {
@@ -41,10 +42,10 @@ class Toasts extends View {
                 ? html`<button
                     type="button"
                     class="button small"
-                    @click=${() => {
+                    @click=${once(() => {
                       dismiss(id);
                       action.run();
-                    }}
+                    })}
                   >
                     ${action.label}
                   </button>`
@@ -54,7 +55,7 @@ class Toasts extends View {
               type="button"
               class="button icon-only small ghost"
               aria-label=${t("app.dismiss")}
-              @click=${() => dismiss(id)}
+              @click=${once(() => dismiss(id))}
             >
               ${icon("close")}
             </button>

@@ -4,6 +4,7 @@ import { html, nothing, render } from "../../vendor/lit.js";
 import { access } from "../lib/api.js";
 import { t } from "../lib/i18n.js";
 import { icon } from "./icons.js";
+import { SECOND } from "./second.js";
 
 let last = 0;
 
@@ -59,8 +60,8 @@ export function open(draw, { kind = "dialog", role = "dialog" } = {}) {
     });
   });
   element.addEventListener("mousedown", (event) => {
-    // Beside it, on its backdrop.
-    if (event.target === element) {
+    // Beside it, on its backdrop; not with the second click on what opened it.
+    if (event.target === element && event.detail < 2) {
       close();
     }
   });
@@ -88,7 +89,7 @@ export const frame = (titleId, title, close, content, actions = nothing) => html
       </button>
     </header>
     <div class="content">${content}</div>
-    ${actions === nothing ? nothing : html`<footer>${actions}</footer>`}
+    ${actions === nothing ? nothing : html`<footer @click=${SECOND}>${actions}</footer>`}
   </section>
 `;
 

@@ -73,6 +73,12 @@ class Floor extends View {
     }
   }
 
+  /** What it shows is what holds: not an emptied field, nor more digits than there can be. @param {Event} event */
+  leave(event) {
+    /** @type {HTMLInputElement} */ (event.target).value = String(Math.round(this.value * 100));
+    this.settle();
+  }
+
   /** @param {number | null} value */
   tell(value) {
     this.dispatchEvent(new CustomEvent("floor", { detail: value }));
@@ -127,8 +133,8 @@ class Floor extends View {
           .value=${String(whole)}
           aria-label=${t("app.floor.number", { label })}
           @input=${moved}
-          @blur=${() => this.settle()}
-          @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && this.settle()}
+          @blur=${this.leave}
+          @keydown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && this.leave(event)}
         /><span aria-hidden="true">%</span>
       </span>
       <span class="floor-from">

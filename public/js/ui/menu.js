@@ -3,6 +3,7 @@
 import { html, nothing } from "../../vendor/lit.js";
 import { define, View } from "../lib/view.js";
 import { icon } from "./icons.js";
+import { SECOND } from "./second.js";
 
 /**
  * @typedef {object} Item
@@ -131,6 +132,7 @@ class Menu extends View {
                       class=${item.bad ? "bad" : ""}
                       ?disabled=${item.disabled ?? false}
                       @click=${async () => {
+                        document.addEventListener("click", SECOND, { capture: true, once: true });
                         // The button has the focus again before a dialog opens, which gives it back there.
                         await this.show(false);
                         item.run?.();

@@ -3,7 +3,7 @@
 import { html } from "../../../vendor/lit.js";
 import { pathOf } from "../../lib/accounts.js";
 import { act } from "../../lib/action.js";
-import { api } from "../../lib/api.js";
+import { api, ApiError } from "../../lib/api.js";
 import { floorAt, floorChange, withFloor } from "../../lib/floors.js";
 import { percent, plain } from "../../lib/format.js";
 import { t } from "../../lib/i18n.js";
@@ -23,6 +23,15 @@ export const accounts = resource("account-limits", { every: 30_000, events: ["ac
 
 /** @param {string} email @returns {Account | undefined} As it is shown now. */
 export const account = (email) => accounts.peek().data?.accounts.find((one) => one.email === email);
+
+/** The same, for what is about to be done to it: that nobody has removed it meanwhile. @param {string} email */
+function present(email) {
+  const one = account(email);
+  if (!one) {
+    throw new ApiError("notFound", 404, "");
+  }
+  return one;
+}
 
 /** Of the desktop installation that has it; nothing here changes or removes its credential. @param {Account} one */
 export const readOnly = (one) => one.source === "database";
@@ -146,11 +155,9 @@ export async function floorForAll(emails, model, first = 0.1) {
         }}
       ></x-floor>`,
     send: async (email) => {
-      const one = account(email);
-      if (one) {
-        before.set(email, floorAt(one, model, 0).own);
-        await api(pathOf(email), { method: "PATCH", body: floorChange(one, model, chosen) });
-      }
+      const one = present(email);
+      before.set(email, floorAt(one, model, 0).own);
+      await api(pathOf(email), { method: "PATCH", body: floorChange(one, model, chosen) });
     },
     undo: (done) =>
       bulk({
@@ -160,11 +167,8 @@ export async function floorForAll(emails, model, first = 0.1) {
         items: done,
         name: who,
         send: async (email) => {
-          const one = account(email);
-          if (one) {
-            const value = before.get(email) ?? null;
-            await api(pathOf(email), { method: "PATCH", body: floorChange(one, model, value) });
-          }
+          const value = before.get(email) ?? null;
+          await api(pathOf(email), { method: "PATCH", body: floorChange(present(email), model, value) });
         },
       }).then(accounts.reload),
   });

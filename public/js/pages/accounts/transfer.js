@@ -1,7 +1,7 @@
 // Accounts in and out: what a file would do before it does it, and an export for who knows the password.
 
 import { html, nothing } from "../../../vendor/lit.js";
-import { api, ApiError, headerText } from "../../lib/api.js";
+import { access, api, ApiError, headerText } from "../../lib/api.js";
 import { sentence } from "../../lib/errors.js";
 import { plain } from "../../lib/format.js";
 import { t } from "../../lib/i18n.js";
@@ -51,8 +51,21 @@ export async function importAccounts(known) {
       problem = sentence(error);
     }
     busy = false;
+    if (!dialog.element.isConnected) {
+      // Closed meanwhile: nobody sees in there how it went.
+      told();
+      return;
+    }
     dialog.draw();
     /** @type {HTMLElement | null} */ (dialog.element.querySelector("footer .primary"))?.focus();
+  }
+
+  function told() {
+    if (report) {
+      toast({ tone: report.failed.length > 0 ? "warn" : "ok", text: result(report) });
+    } else if (access.peek() === "in") {
+      toast({ tone: "bad", text: problem });
+    }
   }
 
   const table = (/** @type {[string, import("../../ui/parts.js").Tone, string, string][]} */ rows) =>
@@ -134,10 +147,11 @@ export async function importAccounts(known) {
     ${problem ? html`<p class="form-error" role="alert">${icon("bad")}<span>${problem}</span></p>` : nothing}
   `;
 
+  const result = (/** @type {Report} */ { added, updated, failed }) =>
+    t("accounts.import.result", { added: added.length, updated: updated.length, failed: failed.length });
+
   const after = (/** @type {Report} */ { added, updated, failed, notes }) => html`
-    <p role="status">
-      ${t("accounts.import.result", { added: added.length, updated: updated.length, failed: failed.length })}
-    </p>
+    <p role="status">${result({ added, updated, failed })}</p>
     ${table([
       ...failed.map(
         ({ email, reason }) =>

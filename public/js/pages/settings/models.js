@@ -7,6 +7,7 @@ import { plain } from "../../lib/format.js";
 import { t } from "../../lib/i18n.js";
 import { resource } from "../../lib/resource.js";
 import { icon } from "../../ui/icons.js";
+import { once } from "../../ui/second.js";
 import { settings } from "./common.js";
 
 /** @import { components } from "../../../../web/types/api.d.ts" */
@@ -70,11 +71,12 @@ export function aliases(data) {
                           type="button"
                           class="button small"
                           ?disabled=${fixed}
-                          aria-label=${t("settings.models.removeWhat", { model: from })}
-                          @click=${() =>
-                            map(from, null, t("settings.models.removed", { model: from }), () =>
-                              map(from, to, t("settings.models.added", { model: from })),
-                            )}
+                          aria-label=${t("settings.models.removeWhat", { model: plain(from) })}
+                          @click=${once(() =>
+                            map(from, null, t("settings.models.removed", { model: plain(from) }), () =>
+                              map(from, to, t("settings.models.added", { model: plain(from) })),
+                            ),
+                          )}
                         >
                           ${t("settings.models.remove")}
                         </button>
@@ -93,8 +95,8 @@ export function aliases(data) {
           const [from, to] = [String(given.get("from")).trim(), String(given.get("to")).trim()];
           const before = said[from]?.mapping ?? null;
           if (
-            await map(from, to, t("settings.models.added", { model: from }), () =>
-              map(from, before, t("settings.models.removed", { model: from })),
+            await map(from, to, t("settings.models.added", { model: plain(from) }), () =>
+              map(from, before, t("settings.models.removed", { model: plain(from) })),
             )
           ) {
             form.reset();

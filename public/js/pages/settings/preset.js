@@ -3,6 +3,7 @@
 import { html, nothing } from "../../../vendor/lit.js";
 import { api } from "../../lib/api.js";
 import { sentence } from "../../lib/errors.js";
+import { plain } from "../../lib/format.js";
 import { t } from "../../lib/i18n.js";
 import { resource } from "../../lib/resource.js";
 import { Draft, same } from "../../lib/settings.js";
@@ -10,6 +11,7 @@ import { toast } from "../../lib/toast.js";
 import { frame, open } from "../../ui/dialog.js";
 import { icon } from "../../ui/icons.js";
 import { segments } from "../../ui/parts.js";
+import { once } from "../../ui/second.js";
 import { said } from "./common.js";
 import { field, wrongly } from "./field.js";
 
@@ -32,6 +34,8 @@ export const at = (name) => `api/server/presets/${encodeURIComponent(name)}`;
  */
 export function edit({ preset, config, data }) {
   const draft = new Draft(data.rows, config);
+  /** What would be replaced, as it was when its reader was told of it last. */
+  let known = preset;
   let kept = preset?.name;
   let name = kept ?? "";
   let description = preset?.description ?? "";
@@ -210,7 +214,7 @@ export function edit({ preset, config, data }) {
         class="button icon-only ghost"
         aria-label=${t("settings.presets.leave", { key: row.key })}
         title=${t("settings.presets.leave", { key: row.key })}
-        @click=${(/** @type {Event} */ event) => {
+        @click=${once((event) => {
           const all = () => [...dialog.element.querySelectorAll(".preset-row")];
           const index = all().indexOf(
             /** @type {Element} */ (/** @type {Element} */ (event.currentTarget).closest(".preset-row")),
@@ -222,7 +226,7 @@ export function edit({ preset, config, data }) {
           /** @type {HTMLElement | null} */ (
             next?.querySelector(".icon-only") ?? dialog.element.querySelector(`#${titleId}-add`)
           )?.focus();
-        }}
+        })}
       >
         ${icon("close")}
       </button>
@@ -274,32 +278,46 @@ export function edit({ preset, config, data }) {
 
   /** @param {() => void} close */
   async function save(close) {
+    if (busy) {
+      return;
+    }
     wrong = "";
     const wished = name.trim();
     if (mode === "json" && !read()) {
       dialog.draw();
       return;
     }
-    const taken = (list.peek().data?.presets ?? []).some((one) => one.name === wished);
-    if (taken && wished !== kept) {
+    busy = true;
+    dialog.draw();
+    // Somebody else may have been here since it was opened.
+    await list.reload();
+    const there = new Map((list.peek().data?.presets ?? []).map((one) => [one.name, one]));
+    const now = there.get(kept ?? "");
+    if (there.has(wished) && wished !== kept) {
       wrong = t("settings.presets.taken", { name: wished });
+    } else if (!same(now, known)) {
+      wrong = t(`settings.presets.${now ? "changedMeanwhile" : "gone"}`);
+      known = now;
+      kept = now?.name;
+    }
+    if (wrong) {
+      busy = false;
       dialog.draw();
       return;
     }
-    busy = true;
-    dialog.draw();
     try {
       if (kept && wished !== kept) {
         await api(at(kept), { method: "PATCH", body: { name: wished } });
         // What follows may fail, and be tried again.
         kept = wished;
+        known = known && { ...known, name: wished };
       }
       // The whole of it: a change would leave what was taken out.
       const answer = await api("api/server/presets", {
         body: { name: wished, description: description.trim() || null, config: draft.config() },
       });
       close();
-      toast({ text: t("settings.presets.saved", { name: wished }) });
+      toast({ text: t("settings.presets.saved", { name: plain(wished) }) });
       for (const { field: key, reason } of answer.rejected ?? []) {
         toast({ tone: "warn", text: `${key}: ${reason}` });
       }

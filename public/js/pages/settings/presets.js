@@ -43,7 +43,7 @@ export const presets = (data, use) =>
             <div class="settings-head">
               <h2>${plain(preset.name)} ${preset.builtIn ? chip(t("settings.presets.builtIn")) : nothing}</h2>
               <x-menu
-                .label=${t("settings.presets.actions", { name: preset.name })}
+                .label=${t("settings.presets.actions", { name: plain(preset.name) })}
                 .items=${() => [
                   ...(preset.builtIn
                     ? []
@@ -87,7 +87,7 @@ export const presets = (data, use) =>
                     <button
                       type="button"
                       class="button"
-                      aria-label=${t("settings.presets.useWhat", { name: preset.name })}
+                      aria-label=${t("settings.presets.useWhat", { name: plain(preset.name) })}
                       @click=${() => use(preset.config)}
                     >
                       ${t("settings.presets.use")}
@@ -141,7 +141,7 @@ const remove = (preset) =>
     on: list,
     send: () => api(at(preset.name), { method: "DELETE" }),
     show: (data) => ({ ...data, presets: data.presets.filter((one) => one.name !== preset.name) }),
-    done: t("settings.presets.removed", { name: preset.name }),
+    done: t("settings.presets.removed", { name: plain(preset.name) }),
     undo: () =>
       act({
         on: list,
@@ -149,6 +149,6 @@ const remove = (preset) =>
           api("api/server/presets", {
             body: { name: preset.name, config: preset.config, description: preset.description ?? null },
           }),
-        done: t("settings.presets.saved", { name: preset.name }),
+        done: t("settings.presets.saved", { name: plain(preset.name) }),
       }),
   });

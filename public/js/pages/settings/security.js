@@ -20,6 +20,7 @@ import { whole } from "../../ui/parts.js";
 const caller = resource("api/session");
 
 let wrong = "";
+let busy = false;
 
 /** @param {() => void} redraw */
 export const security = (redraw) =>
@@ -116,7 +117,9 @@ export const security = (redraw) =>
                 <p class="quiet">${t("settings.password.about")}</p>
                 ${wrong ? html`<p class="form-error" role="alert">${icon("bad")}${wrong}</p>` : nothing}
                 <div class="actions">
-                  <button type="submit" class="button primary">${t("settings.password.change")}</button>
+                  <button type="submit" class="button primary" ?disabled=${busy}>
+                    ${t("settings.password.change")}
+                  </button>
                 </div>
               </form>`
         }
@@ -144,6 +147,10 @@ async function everywhere() {
 /** @param {SubmitEvent} event @param {Caller} who @param {() => void} redraw */
 async function change(event, who, redraw) {
   event.preventDefault();
+  if (busy) {
+    // A second time the present password would be wrong.
+    return;
+  }
   const form = /** @type {HTMLFormElement} */ (event.target);
   const given = new FormData(form);
   const [old, wish, again] = ["old", "new", "again"].map((name) => String(given.get(name) ?? ""));
@@ -153,6 +160,8 @@ async function change(event, who, redraw) {
     redraw();
     return;
   }
+  busy = true;
+  redraw();
   try {
     const body = { newPassword: wish, ...(who.passwordSet ? { oldPassword: old } : {}) };
     await api("api/config/password", { body, quiet: true });
@@ -164,5 +173,6 @@ async function change(event, who, redraw) {
   } catch (error) {
     wrong = sentence(error);
   }
+  busy = false;
   redraw();
 }
