@@ -33,6 +33,7 @@ pub(super) fn set(change: AccountChange) -> SetAccount {
         enabled: change.enabled,
         threshold: change.quota_threshold,
         model_thresholds: change.model_quota_thresholds,
+        models_changed: change.model_quota_threshold_changes,
         ..SetAccount::default()
     }
 }

@@ -155,6 +155,9 @@ pub struct AccountChange {
     /// Its quota floors by model, replaced as a whole; `null` takes them away.
     #[serde(default, deserialize_with = "present")]
     pub model_quota_thresholds: Change<BTreeMap<String, f64>>,
+    /// Single ones of them, changed after that; `null` takes one away.
+    #[serde(default)]
+    pub model_quota_threshold_changes: BTreeMap<String, Option<f64>>,
 }
 
 /// `null` is told from what is not there.

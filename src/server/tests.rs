@@ -542,6 +542,18 @@ async fn accounts_are_changed_and_tried_over_the_console_api() {
             400,
             "modelQuotaThresholds must be an object or null",
         ),
+        (
+            "PATCH /api/accounts/a%40b",
+            r#"{"modelQuotaThresholdChanges":{"m":null,"n":1}}"#,
+            400,
+            "Invalid threshold for model n: must be 0-0.99",
+        ),
+        (
+            "PATCH /api/accounts/a%40b",
+            r#"{"modelQuotaThresholdChanges":null}"#,
+            400,
+            "modelQuotaThresholdChanges must be an object",
+        ),
     ] {
         let (got, answer) = ask(line, body).await;
         assert_eq!((got, &answer["error"]), (status, &json!(error)), "{line} {body}");

@@ -98,7 +98,9 @@ struct Step {
 
 fn steps(status: &Status, access: Access) -> Vec<Step> {
     let mut steps = Vec::new();
-    if status.accounts.total == 0 {
+    if !status.store_available {
+        // Nobody knows what is in the pool.
+    } else if status.accounts.total == 0 {
         steps.push(Step {
             id: "accounts",
             required: true,

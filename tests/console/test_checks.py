@@ -408,6 +408,13 @@ def test_a_threshold_that_was_taken_away_is_absent(fleet):
     assert answer["account"] == {"email": email, "modelQuotaThresholds": {OPUS: 0.5}}
     assert not any("quotaThreshold" in one for one in told())
     assert all(one["modelQuotaThresholds"] == {OPUS: 0.5} for one in told()), "it was not asked for"
+    # Of single models, and of a new map what it says of them.
+    boss.call("PATCH", path, {"modelQuotaThresholdChanges": {SONNET: 0.1, "other": None}}).ok()
+    assert all(one["modelQuotaThresholds"] == {OPUS: 0.5, SONNET: 0.1} for one in told())
+    boss.call("PATCH", path, {"modelQuotaThresholdChanges": {OPUS: None}}).ok()
+    assert all(one["modelQuotaThresholds"] == {SONNET: 0.1} for one in told())
+    both = {"modelQuotaThresholds": {OPUS: 0.2, SONNET: 0.3}, "modelQuotaThresholdChanges": {SONNET: None}}
+    assert boss.call("PATCH", path, both).ok()["account"]["modelQuotaThresholds"] == {OPUS: 0.2}
     boss.call("PATCH", path, {"modelQuotaThresholds": None}).ok()
     assert all(one["modelQuotaThresholds"] == {} for one in told())
     for page in ("/account-limits", "/api/accounts"):

@@ -129,10 +129,15 @@ pub(crate) fn changes(args: &[String]) -> Changes {
         enabled: present(&args[2]).map(|enabled| enabled == "1"),
         threshold: floor(&args[3]),
         thresholds: floors(&args[4]),
-        project: edit(&args[5]),
-        managed_project: edit(&args[6]),
-        tier: present(&args[7]),
-        tier_project: edit(&args[8]),
+        models: args[5]
+            .split(' ')
+            .filter_map(|row| row.split_once('='))
+            .map(|(model, value)| (model.to_owned(), value.parse().ok()))
+            .collect(),
+        project: edit(&args[6]),
+        managed_project: edit(&args[7]),
+        tier: present(&args[8]),
+        tier_project: edit(&args[9]),
     }
 }
 

@@ -79,6 +79,18 @@ pub(crate) async fn a_change_and_its_record_are_one() {
             }),
         )
         .await;
+        let single = SetAccount {
+            models_changed: [("m".to_owned(), None), ("n".to_owned(), Some(0.75))].into(),
+            ..SetAccount::default()
+        };
+        let s = store.clone();
+        does(
+            "account.change",
+            Box::pin(async move {
+                s.set_account(&id("a"), &single).await.unwrap();
+            }),
+        )
+        .await;
         let clear = SetAccount {
             enabled: Some(false),
             threshold: Change::Clear,
@@ -148,9 +160,9 @@ pub(crate) async fn a_change_and_its_record_are_one() {
 
         let trail = trail(&pool).await;
         let numbers: Vec<_> = trail.iter().map(|record| record.number).collect();
-        assert_eq!(numbers, (1..=9).rev().collect::<Vec<_>>());
+        assert_eq!(numbers, (1..=10).rev().collect::<Vec<_>>());
         let seqs: Vec<_> = trail.iter().rev().map(|record| record.seq).collect();
-        assert_eq!(seqs, (1..=9).collect::<Vec<_>>(), "each has the place of its change");
+        assert_eq!(seqs, (1..=10).collect::<Vec<_>>(), "each has the place of its change");
         assert!(trail.iter().all(|record| record.at_ms == T + 7 && record.told.outcome == Outcome::Done));
         assert!(trail.iter().all(|record| record.told.actor == "session" && record.told.status.is_none()));
         let told: Vec<_> = trail
@@ -176,7 +188,13 @@ pub(crate) async fn a_change_and_its_record_are_one() {
                     "account.change",
                     "a@example.com",
                     None,
-                    json!({ "quotaThreshold": [0.25, null], "modelQuotaThresholds": ["m=0.5", null] })
+                    json!({ "modelQuotaThresholds.m": [0.5, null], "modelQuotaThresholds.n": [null, 0.75] })
+                ),
+                (
+                    "account.change",
+                    "a@example.com",
+                    None,
+                    json!({ "quotaThreshold": [0.25, null], "modelQuotaThresholds": ["n=0.75", null] })
                 ),
                 ("key.create", "ada", Some(1), json!({ "id": [null, "k"], "models": [null, ""] })),
                 (

@@ -548,6 +548,18 @@ pub(crate) async fn accounts_are_changed_only_when_they_exist_and_are_as_read() 
             pool.hash("th").await,
             BTreeMap::from([("m".into(), "2=0.25".into()), ("n".into(), "1=0.1".into())])
         );
+        // Two who change different models at once lose nothing.
+        for change in [("m", Some(0.75)), ("o", Some(0.2)), ("n", None), ("never", None)] {
+            let models_changed = BTreeMap::from([(change.0.to_owned(), change.1)]);
+            let set = SetAccount { models_changed, ..SetAccount::default() };
+            store.set_account(&id("a"), &set).await.unwrap();
+        }
+        assert_eq!(
+            pool.hash("th").await,
+            BTreeMap::from([("m".into(), "2=0.25 1=0.75".into()), ("o".into(), "1=0.2".into())])
+        );
+        let floors = BTreeMap::from([("m".to_owned(), 0.75), ("o".to_owned(), 0.2)]);
+        assert_eq!(pool.view("a", T).await.model_thresholds, floors);
         let set = SetAccount {
             enabled: Some(true),
             threshold: Change::Set(0.5),

@@ -47,10 +47,17 @@ describe("thresholds", () => {
     assert.deepEqual(floorAt(own, null, 0.1), { own: 0.2, inherited: { value: 0.1, from: "pool" } });
     assert.equal(floorAt({ modelQuotaThresholds: {} }, null, 0.1).own, null);
   });
-  it("change one model and keep the others, for the map is replaced as a whole", () => {
-    assert.deepEqual(floorChange(own, "n", 0.5), { modelQuotaThresholds: { m: 0.3, zero: 0, n: 0.5 } });
-    assert.deepEqual(floorChange(own, "m", null), { modelQuotaThresholds: { zero: 0 } });
-    assert.deepEqual(floorChange(own, null, null), { quotaThreshold: null });
+  it("change one model and say nothing of the others", () => {
+    assert.deepEqual(floorChange("n", 0.5), { modelQuotaThresholdChanges: { n: 0.5 } });
+    assert.deepEqual(floorChange("m", null), { modelQuotaThresholdChanges: { m: null } });
+    assert.deepEqual(floorChange(null, null), { quotaThreshold: null });
+    const floors = (/** @type {string | null} */ model, /** @type {number | null} */ value) => {
+      const [shown] = withFloor(pool([account("a", {}, own)]), new Set(["a"]), model, value).accounts;
+      return [shown.quotaThreshold, shown.modelQuotaThresholds];
+    };
+    assert.deepEqual(floors("n", 0.5), [0.2, { m: 0.3, zero: 0, n: 0.5 }]);
+    assert.deepEqual(floors("m", null), [0.2, { zero: 0 }]);
+    assert.deepEqual(floors(null, 0.4), [0.4, { m: 0.3, zero: 0 }]);
     assert.deepEqual(own.modelQuotaThresholds, { m: 0.3, zero: 0 });
   });
   it("show in the accounts that they are for", () => {

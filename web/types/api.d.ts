@@ -1424,6 +1424,10 @@ export interface components {
             modelQuotaThresholds?: {
                 [key: string]: number;
             } | null;
+            /** @description Of single models, whatever somebody else changes of others; `null` takes one away. Made after `modelQuotaThresholds`. */
+            modelQuotaThresholdChanges: {
+                [key: string]: number | null;
+            };
         };
         /** @description How an account's credential fared in a real use. */
         AccountTrial: {

@@ -40,19 +40,13 @@ export function floorAt(account, model, pool) {
 }
 
 /**
- * What to send so that a threshold is `value`, or is inherited again with `null`.
- * @param {Pick<Account, "modelQuotaThresholds">} account As it is now: the map of models is replaced as a whole.
+ * What to send so that a threshold is `value`, or is inherited again with `null`. Of other models nothing is said:
+ * somebody else may be changing theirs.
  * @param {string | null} model
  * @param {number | null} value
  */
-export function floorChange(account, model, value) {
-  if (model === null) {
-    return { quotaThreshold: value };
-  }
-  const models = { ...account.modelQuotaThresholds };
-  delete models[model];
-  return { modelQuotaThresholds: value === null ? models : { ...models, [model]: value } };
-}
+export const floorChange = (model, value) =>
+  model === null ? { quotaThreshold: value } : { modelQuotaThresholdChanges: { [model]: value } };
 
 /**
  * The accounts with such a change made.
@@ -68,11 +62,20 @@ export const withFloor = (data, emails, model, value) => ({
     if (!emails.has(account.email)) {
       return account;
     }
-    const changed = { ...account, ...floorChange(account, model, value) };
-    if (model === null && value === null) {
-      delete changed.quotaThreshold;
+    if (model === null) {
+      const changed = { ...account, quotaThreshold: value ?? undefined };
+      if (value === null) {
+        delete changed.quotaThreshold;
+      }
+      return changed;
     }
-    return /** @type {Account} */ (changed);
+    const models = { ...account.modelQuotaThresholds };
+    if (value === null) {
+      delete models[model];
+    } else {
+      models[model] = value;
+    }
+    return { ...account, modelQuotaThresholds: models };
   }),
 });
 

@@ -135,6 +135,8 @@ pub struct SetAccount {
     pub threshold: Change<f64>,
     /// Quota floors by model; replaced as a whole.
     pub model_thresholds: Change<BTreeMap<String, f64>>,
+    /// Single ones of them, changed after that; `None` takes one away.
+    pub models_changed: BTreeMap<String, Option<f64>>,
     /// Project.
     pub project: Change<String>,
     /// Project the provider manages.
@@ -150,6 +152,7 @@ impl SetAccount {
     fn is_asked_for(&self) -> bool {
         let kept = matches!(self.threshold, Change::Keep)
             && matches!(self.model_thresholds, Change::Keep)
+            && self.models_changed.is_empty()
             && matches!(self.project, Change::Keep);
         self.enabled.is_some() || !kept
     }
@@ -320,6 +323,7 @@ impl Store {
             .arg(set.enabled)
             .arg(fraction(&set.threshold))
             .arg(thresholds(script, &set.model_thresholds)?)
+            .arg(models(script, set.models_changed.iter().map(|(model, value)| (model, *value)))?)
             .arg(changed(script, "project", &set.project)?)
             .arg(changed(script, "managed project", &set.managed_project)?)
             .arg(plain(script, "tier", set.tier.as_deref().unwrap_or_default())?)
@@ -442,6 +446,11 @@ fn told(set: &SetAccount) -> Vec<FieldChange> {
             changes.push(FieldChange::to("modelQuotaThresholds", rows.join(" ")));
         }
     }
+    changes.extend(
+        set.models_changed
+            .iter()
+            .map(|(model, threshold)| FieldChange::to(&format!("modelQuotaThresholds.{model}"), *threshold)),
+    );
     changes
 }
 
@@ -460,8 +469,15 @@ fn thresholds(script: &'static Script, change: &Change<BTreeMap<String, f64>>) -
         Change::Set(map) if !map.is_empty() => map,
         _ => return Ok("-".into()),
     };
-    let mut rows = Vec::with_capacity(map.len());
-    for (model, value) in map {
+    models(script, map.iter().map(|(model, value)| (model, Some(*value))))
+}
+
+fn models<'m>(
+    script: &'static Script,
+    floors: impl Iterator<Item = (&'m String, Option<f64>)>,
+) -> Result<String, StoreError> {
+    let mut rows = Vec::new();
+    for (model, value) in floors {
         if model.is_empty() || model.contains([' ', '=']) {
             return Err(StoreError::BadArgument {
                 script: script.name,
@@ -469,7 +485,11 @@ fn thresholds(script: &'static Script, change: &Change<BTreeMap<String, f64>>) -
                 problem: "a model name with blanks or `=`",
             });
         }
-        rows.push(format!("{}={}", plain(script, "model", model)?, fraction(&Change::Set(*value))));
+        rows.push(format!(
+            "{}={}",
+            plain(script, "model", model)?,
+            fraction(&value.map_or(Change::Keep, Change::Set))
+        ));
     }
     Ok(rows.join(" "))
 }

@@ -8,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
@@ -82,7 +82,7 @@ pub(crate) async fn toggle(
 #[derive(Debug, ToSchema)]
 #[schema(as = AccountThresholds)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes what change reads")]
+#[expect(dead_code, clippy::struct_field_names, reason = "describes what change reads")]
 pub(crate) struct Thresholds {
     /// The lowest fraction of a quota at which the account is still chosen.
     #[schema(minimum = 0, exclusive_maximum = 1, nullable)]
@@ -90,17 +90,38 @@ pub(crate) struct Thresholds {
     /// The same by model id, replaced as a whole; at most 256 models.
     #[schema(schema_with = by_model)]
     model_quota_thresholds: Option<BTreeMap<String, f64>>,
+    /// Of single models, whatever somebody else changes of others.
+    #[schema(schema_with = changes_by_model)]
+    model_quota_threshold_changes: BTreeMap<String, Option<f64>>,
 }
 
 /// Fractions by model id, or `null`.
 fn by_model() -> Schema {
-    let number = ObjectBuilder::new().schema_type(Type::Number);
+    models(
+        SchemaType::from_iter([Type::Object, Type::Null]),
+        Type::Number.into(),
+        "The same by model id, replaced as a whole.",
+    )
+}
+
+/// Fractions by model id, `null` for one that loses its own.
+fn changes_by_model() -> Schema {
+    models(
+        Type::Object.into(),
+        SchemaType::from_iter([Type::Number, Type::Null]),
+        "Of single models, whatever somebody else changes of others; `null` takes one away. Made after \
+         `modelQuotaThresholds`.",
+    )
+}
+
+fn models(kind: SchemaType, fraction: SchemaType, description: &str) -> Schema {
+    let fraction = ObjectBuilder::new().schema_type(fraction);
     let model = ObjectBuilder::new().schema_type(Type::String).max_length(Some(128));
     ObjectBuilder::new()
-        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
-        .description(Some("The same by model id, replaced as a whole."))
+        .schema_type(kind)
+        .description(Some(description))
         .property_names(Some(model.pattern(Some(r"^[^\s=\u0000-\u001f\u007f-\u009f]+$"))))
-        .additional_properties(Some(number.minimum(Some(0)).exclusive_maximum(Some(1))))
+        .additional_properties(Some(fraction.minimum(Some(0)).exclusive_maximum(Some(1))))
         .max_properties(Some(THRESHOLDS_MAX))
         .into()
 }
@@ -161,41 +182,55 @@ pub(crate) async fn change(
     }))
 }
 
+fn threshold(value: &Value) -> Option<f64> {
+    value.as_f64().filter(|number| (0.0..1.0).contains(number))
+}
+
 /// What a body says of thresholds, checked as the reference does.
 fn thresholds(body: &Value) -> Result<AccountChange, ApiError> {
-    let fits = |value: &Value| value.as_f64().filter(|number| (0.0..1.0).contains(number));
     let quota_threshold = match body.get("quotaThreshold") {
         None => Change::Keep,
         Some(Value::Null) => Change::Clear,
         Some(value) => {
             let refused = || ApiError::invalid("quotaThreshold must be 0-0.99 or null");
-            Change::Set(fits(value).ok_or_else(refused)?)
+            Change::Set(threshold(value).ok_or_else(refused)?)
         }
     };
     let model_quota_thresholds = match body.get("modelQuotaThresholds") {
         None => Change::Keep,
         Some(Value::Null) => Change::Clear,
-        Some(Value::Object(models)) => {
-            if models.len() > THRESHOLDS_MAX {
-                let text = format!("modelQuotaThresholds may name at most {THRESHOLDS_MAX} models");
-                return Err(ApiError::invalid(text));
-            }
-            let threshold = |(model, value): (&String, &Value)| {
-                let name = shown(model);
-                if !is_model(model) {
-                    return Err(ApiError::invalid(format!(
-                        "Invalid threshold for model {name}: no model's name"
-                    )));
-                }
-                fits(value).map(|value| (model.clone(), value)).ok_or_else(|| {
-                    ApiError::invalid(format!("Invalid threshold for model {name}: must be 0-0.99"))
-                })
-            };
-            Change::Set(models.iter().map(threshold).collect::<Result<_, _>>()?)
-        }
+        Some(Value::Object(models)) => Change::Set(by_model_of("modelQuotaThresholds", models, threshold)?),
         Some(_) => return Err(ApiError::invalid("modelQuotaThresholds must be an object or null")),
     };
-    Ok(AccountChange { enabled: None, quota_threshold, model_quota_thresholds })
+    let model_quota_threshold_changes = match body.get("modelQuotaThresholdChanges") {
+        None => BTreeMap::new(),
+        Some(Value::Object(models)) => by_model_of("modelQuotaThresholdChanges", models, |value| {
+            if value.is_null() { Some(None) } else { threshold(value).map(Some) }
+        })?,
+        Some(_) => return Err(ApiError::invalid("modelQuotaThresholdChanges must be an object")),
+    };
+    let enabled = None;
+    Ok(AccountChange { enabled, quota_threshold, model_quota_thresholds, model_quota_threshold_changes })
+}
+
+/// What `field` says of each model, as `read` takes it.
+fn by_model_of<T>(
+    field: &str,
+    models: &Map<String, Value>,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<BTreeMap<String, T>, ApiError> {
+    if models.len() > THRESHOLDS_MAX {
+        return Err(ApiError::invalid(format!("{field} may name at most {THRESHOLDS_MAX} models")));
+    }
+    let each = |(model, value): (&String, &Value)| {
+        let wrong =
+            |why: &str| ApiError::invalid(format!("Invalid threshold for model {}: {why}", shown(model)));
+        if !is_model(model) {
+            return Err(wrong("no model's name"));
+        }
+        read(value).map(|read| (model.clone(), read)).ok_or_else(|| wrong("must be 0-0.99"))
+    };
+    models.iter().map(each).collect()
 }
 
 /// Tries whether an account's credential works.

@@ -78,6 +78,14 @@ impl Stage {
                     let both = [("m".to_owned(), share(&percent)), ("n".to_owned(), 0.0)];
                     both.into_iter().take(usize::from(percent % 3)).collect::<BTreeMap<_, _>>()
                 });
+                // Of single ones, whether or not all are replaced.
+                let models: BTreeMap<_, _> = match (text >> 5 & 3, floor) {
+                    (0, Some(percent)) => {
+                        [("m".to_owned(), Some(share(percent))), ("o".to_owned(), None)].into()
+                    }
+                    (1, _) => [("m".to_owned(), None), ("n".to_owned(), Some(0.5))].into(),
+                    _ => BTreeMap::new(),
+                };
                 let word = |bit: u8| match text >> bit & 3 {
                     0 => (Change::Clear, Edit::Clear),
                     1 => (Change::Set("p".to_owned()), Edit::Set("p".to_owned())),
@@ -92,6 +100,7 @@ impl Stage {
                     enabled: *enabled,
                     threshold,
                     model_thresholds: floors.clone().map_or(Change::Keep, Change::Set),
+                    models_changed: models.clone(),
                     project,
                     managed_project: managed,
                     tier: kind.clone(),
@@ -103,6 +112,7 @@ impl Stage {
                     enabled: *enabled,
                     threshold: edit,
                     thresholds: floors.map_or(Edit::Keep, Edit::Set),
+                    models,
                     project: our_project,
                     managed_project: our_managed,
                     tier: kind,

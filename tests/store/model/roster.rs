@@ -67,6 +67,8 @@ pub(crate) struct Changes {
     pub(crate) enabled: Option<bool>,
     pub(crate) threshold: Edit<f64>,
     pub(crate) thresholds: Edit<BTreeMap<String, f64>>,
+    /// Of single models, after that.
+    pub(crate) models: BTreeMap<String, Option<f64>>,
     pub(crate) project: Edit<String>,
     pub(crate) managed_project: Edit<String>,
     pub(crate) tier: Option<String>,
@@ -133,6 +135,12 @@ impl Pool {
         }
         changes.threshold.apply(&mut account.threshold);
         account.set_thresholds(&changes.thresholds);
+        for (model, threshold) in &changes.models {
+            match threshold {
+                Some(threshold) => account.thresholds.insert(model.clone(), *threshold),
+                None => account.thresholds.remove(model),
+            };
+        }
         changes.project.apply(&mut account.project);
         changes.managed_project.apply(&mut account.managed_project);
         if let Some(tier) = changes.tier.as_ref().filter(|tier| **tier != account.tier) {

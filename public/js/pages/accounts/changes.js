@@ -114,7 +114,7 @@ export function setFloor(email, model, value) {
   const before = floorAt(one, model, 0).own;
   return act({
     on: accounts,
-    send: () => api(pathOf(email), { method: "PATCH", body: floorChange(one, model, value) }),
+    send: () => api(pathOf(email), { method: "PATCH", body: floorChange(model, value) }),
     show: (data) => withFloor(data, new Set([email]), model, value),
     done: t(value === null ? "accounts.floor.taken" : "accounts.floor.set", {
       what: model ?? who(email),
@@ -157,7 +157,7 @@ export async function floorForAll(emails, model, first = 0.1) {
     send: async (email) => {
       const one = present(email);
       before.set(email, floorAt(one, model, 0).own);
-      await api(pathOf(email), { method: "PATCH", body: floorChange(one, model, chosen) });
+      await api(pathOf(email), { method: "PATCH", body: floorChange(model, chosen) });
     },
     undo: (done) =>
       bulk({
@@ -167,8 +167,8 @@ export async function floorForAll(emails, model, first = 0.1) {
         items: done,
         name: who,
         send: async (email) => {
-          const value = before.get(email) ?? null;
-          await api(pathOf(email), { method: "PATCH", body: floorChange(present(email), model, value) });
+          const { email: to } = present(email);
+          await api(pathOf(to), { method: "PATCH", body: floorChange(model, before.get(email) ?? null) });
         },
       }).then(accounts.reload),
   });
