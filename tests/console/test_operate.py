@@ -427,3 +427,20 @@ def test_what_fails_says_so_and_goes_on(look, path):
     expect(view.locator(".skeleton")).to_have_count(0)
     expect(view.get_by_role("alert")).to_have_count(0)
     assert console.axe() == []
+
+
+@pytest.mark.parametrize("path", ["requests/live", "logs", "settings", "keys", "usage", "audit", "requests"])
+def test_what_failed_at_first_comes_by_itself(look, path):
+    console = look()
+    asked = "logs" if path == "requests" else path
+    console.forgive("status of 503", f"503 {console.own.url}/api/{asked}")
+    pattern = re.compile(rf"/api/{asked}(\?|$)")
+    away = {"status": "error", "error": "The store is away"}
+    console.context.route(pattern, lambda route: route.fulfill(status=503, json=away))
+    # What the first page had asked for is kept in memory otherwise, and would be shown as old.
+    console.page.reload()
+    view = console.go(path.removeprefix("requests/"))
+    expect(view.get_by_role("alert")).to_contain_text("The store is away")
+    console.context.unroute(pattern)
+    expect(view.get_by_role("alert")).to_have_count(0)
+    expect(view.locator(".skeleton")).to_have_count(0)

@@ -149,6 +149,22 @@ describe("what a page reads piece by piece", () => {
     assert.equal(failed.message, "away");
   });
 
+  it("tries again what failed at first, as what failed later", () => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    let again = 0;
+    const list = new Follow(async () => {
+      again += 1;
+    });
+    list.begin();
+    mock.timers.tick(10_000);
+    assert.equal(again, 0, "it is its page that begins");
+    list.set({ error: new ApiError("unavailable", 503, "away") });
+    mock.timers.tick(10_000);
+    assert.equal(again, 1);
+    list.end();
+    mock.timers.reset();
+  });
+
   it("leaves it to its page when there is nothing yet, and a log-in to the log-in", async () => {
     const list = new Follow(async () => {});
     list.begin();
@@ -156,6 +172,7 @@ describe("what a page reads piece by piece", () => {
     answer = () => ({ status: 500, body: { error: "broken" } });
     await assert.rejects(read());
     assert.deepEqual([list.peek().state, list.peek().busy], ["loading", false]);
+    assert.equal(list.peek().error.message, "broken");
     answer = () => ({ status: 200, body: {} });
     await read();
     answer = () => ({ status: 401, body: { error: "who" } });
