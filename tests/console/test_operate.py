@@ -444,3 +444,29 @@ def test_what_failed_at_first_comes_by_itself(look, path):
     console.context.unroute(pattern)
     expect(view.get_by_role("alert")).to_have_count(0)
     expect(view.locator(".skeleton")).to_have_count(0)
+
+
+def test_a_change_whose_answer_is_lost_may_have_been_made(look, own):
+    console = look()
+    page = console.page
+    keys = console.go("keys")
+    console.forgive("ERR_CONNECTION_RESET")
+
+    def lose(route):
+        if route.request.method == "POST":
+            route.fetch()
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    console.context.route("**/api/keys", lose)
+    keys.get_by_role("button", name="Create key").click()
+    dialog = page.get_by_role("dialog")
+    name = dialog.get_by_label("Person or machine")
+    name.fill("laptop of nobody")
+    dialog.get_by_role("button", name="Create key").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("It may have been done all the same")
+    expect(name).to_have_value("laptop of nobody")
+    console.context.unroute("**/api/keys")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(keys.get_by_role("row").filter(has_text="laptop of nobody")).to_be_visible()

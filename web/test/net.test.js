@@ -92,6 +92,31 @@ describe("api", () => {
     assert.equal(reachable.peek(), true);
   });
 
+  it("takes a balancer's page for no answer, but not what the gateway says", async () => {
+    for (const status of [502, 503, 504]) {
+      answer = () => ({ status, body: "<html>" });
+      await assert.rejects(api("api/x"), { kind: "network", status });
+      assert.equal(reachable.peek(), false);
+    }
+    answer = () => ({ status: 503, body: { error: "away" } });
+    await assert.rejects(api("api/x"), { kind: "unavailable" });
+    assert.equal(reachable.peek(), true);
+  });
+
+  it("knows that a change without an answer may have been made", async () => {
+    const unsure = async (/** @type {import("../../public/js/lib/api.js").Call} */ call) =>
+      (await api("api/x", call).catch((error) => error)).unsure;
+    for (const silent of [
+      () => ({ status: 502, body: "<html>" }),
+      () => Promise.reject(new TypeError("failed")),
+    ]) {
+      answer = silent;
+      assert.deepEqual([await unsure({ body: {} }), await unsure({})], [true, false]);
+    }
+    answer = () => ({ status: 503, body: { error: "away" } });
+    assert.equal(await unsure({ body: {} }), false);
+  });
+
   it("stops when it is told to", async () => {
     const control = new AbortController();
     answer = () => Promise.reject(control.signal.reason);
