@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 from fleet import KEY, message, until
-from own import DEMO, PASSWORD, Own, call, counted, logged, surveyed
+from own import DEMO, DRAWN, PASSWORD, Own, call, counted, logged, surveyed
 from playwright.sync_api import expect
 
 OPUS, FLASH = "claude-opus-4-6-thinking", "gemini-3-flash"
@@ -159,6 +159,32 @@ def test_a_conflict_is_told_and_settled(look, own):
     conflict.get_by_role("button", name="Apply mine over them").click()
     expect(page.get_by_text("1 setting changed")).to_be_visible()
     assert call(own, "GET", "/api/settings")["settings"]["retryBaseMs"] == 1500
+    call(own, "PATCH", "/api/settings", {"settings": {"retryBaseMs": None}})
+
+
+@pytest.mark.parametrize("width", [1440, 820, 390])
+def test_what_was_not_saved_is_kept_and_can_be_saved_again(look, own, width):
+    console = look(width=width)
+    console.forgive("status of 503", f"503 {own.url}/api/settings")
+    page = console.page
+    page.goto(f"{own.url}/#/settings/routing")
+    field = page.get_by_role("textbox", name="retryBaseMs")
+    field.fill("1700")
+    away = {"status": "error", "error": "The store is away"}
+    console.context.route("**/api/settings", lambda route: route.fulfill(status=503, json=away))
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("dialog").get_by_role("button", name="Apply").click()
+    told = page.locator(".toast", has_text="The store is away")
+    expect(told).to_be_visible()
+    expect(field).to_have_value("1700")
+    console.context.unroute("**/api/settings")
+    # It stays until it is put away, and is not in the way of the next try.
+    page.evaluate(DRAWN)
+    bar = page.get_by_role("region", name="Changes that are not applied").bounding_box()
+    assert told.bounding_box()["y"] + told.bounding_box()["height"] <= bar["y"]
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("dialog").get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("1 setting changed")).to_be_visible()
     call(own, "PATCH", "/api/settings", {"settings": {"retryBaseMs": None}})
 
 
