@@ -496,3 +496,20 @@ def test_a_change_whose_answer_is_lost_may_have_been_made(look, own):
     console.context.unroute("**/api/keys")
     dialog.get_by_role("button", name="Cancel").click()
     expect(keys.get_by_role("row").filter(has_text="laptop of nobody")).to_be_visible()
+
+
+def test_a_session_that_could_not_be_ended_is_not_shown_as_ended(look, own):
+    console = look()
+    console.forgive("status of 503", f"503 {own.url}/api/session")
+    page = console.page
+    console.go("audit")
+    away = {"status": "error", "error": "The store is away"}
+    console.context.route("**/api/session", lambda route: route.fulfill(status=503, json=away))
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator(".toast", has_text="The store is away")).to_be_visible()
+    expect(page.get_by_role("heading", name="Audit", exact=True)).to_be_visible()
+    console.context.unroute("**/api/session")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
