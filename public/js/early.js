@@ -29,7 +29,6 @@ const NEEDS = {
   ],
   live: [
     "css/pages/live.css",
-    "js/lib/action.js",
     "js/lib/requests.js",
     "js/lib/rows.js",
     "js/pages/live.js",
@@ -41,7 +40,6 @@ const NEEDS = {
     "css/pages/requests.css",
     "css/pages/logs.css",
     "js/lib/accounts.js",
-    "js/lib/action.js",
     "js/lib/clipboard.js",
     "js/lib/floors.js",
     "js/lib/follow.js",
@@ -73,7 +71,6 @@ const NEEDS = {
     "css/pages/pool.css",
     "css/pages/capacity.css",
     "js/lib/accounts.js",
-    "js/lib/action.js",
     "js/lib/floors.js",
     "js/lib/forecast.js",
     "js/lib/past.js",
@@ -93,7 +90,6 @@ const NEEDS = {
     "css/pages/accounts.css",
     "css/pages/pool.css",
     "js/lib/accounts.js",
-    "js/lib/action.js",
     "js/lib/floors.js",
     "js/lib/rows.js",
     "js/lib/views.js",
@@ -107,7 +103,6 @@ const NEEDS = {
   ],
   keys: [
     "css/pages/keys.css",
-    "js/lib/action.js",
     "js/lib/clipboard.js",
     "js/lib/rows.js",
     "js/pages/keys.js",
@@ -137,7 +132,6 @@ const NEEDS = {
   ],
   connect: [
     "css/pages/connect.css",
-    "js/lib/action.js",
     "js/lib/clients.js",
     "js/lib/clipboard.js",
     "js/lib/settings.js",
@@ -148,7 +142,6 @@ const NEEDS = {
   ],
   settings: [
     "css/pages/settings.css",
-    "js/lib/action.js",
     "js/lib/rows.js",
     "js/lib/settings.js",
     "js/lib/weights.js",

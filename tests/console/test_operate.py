@@ -9,7 +9,7 @@ import urllib.parse
 
 import pytest
 from fleet import KEY, message, until
-from own import DEMO, PASSWORD, Own, call, counted, logged, surveyed
+from own import DEMO, DRAWN, PASSWORD, Own, call, counted, logged, surveyed
 from playwright.sync_api import expect
 
 OPUS, FLASH = "claude-opus-4-6-thinking", "gemini-3-flash"
@@ -159,6 +159,32 @@ def test_a_conflict_is_told_and_settled(look, own):
     conflict.get_by_role("button", name="Apply mine over them").click()
     expect(page.get_by_text("1 setting changed")).to_be_visible()
     assert call(own, "GET", "/api/settings")["settings"]["retryBaseMs"] == 1500
+    call(own, "PATCH", "/api/settings", {"settings": {"retryBaseMs": None}})
+
+
+@pytest.mark.parametrize("width", [1440, 820, 390])
+def test_what_was_not_saved_is_kept_and_can_be_saved_again(look, own, width):
+    console = look(width=width)
+    console.forgive("status of 503", f"503 {own.url}/api/settings")
+    page = console.page
+    page.goto(f"{own.url}/#/settings/routing")
+    field = page.get_by_role("textbox", name="retryBaseMs")
+    field.fill("1700")
+    away = {"status": "error", "error": "The store is away"}
+    console.context.route("**/api/settings", lambda route: route.fulfill(status=503, json=away))
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("dialog").get_by_role("button", name="Apply").click()
+    told = page.locator(".toast", has_text="The store is away")
+    expect(told).to_be_visible()
+    expect(field).to_have_value("1700")
+    console.context.unroute("**/api/settings")
+    # It stays until it is put away, and is not in the way of the next try.
+    page.evaluate(DRAWN)
+    bar = page.get_by_role("region", name="Changes that are not applied").bounding_box()
+    assert told.bounding_box()["y"] + told.bounding_box()["height"] <= bar["y"]
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("dialog").get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("1 setting changed")).to_be_visible()
     call(own, "PATCH", "/api/settings", {"settings": {"retryBaseMs": None}})
 
 
@@ -549,3 +575,63 @@ def test_a_double_click_takes_one_thing_away(look, own):
     expect(leave).to_have_count(there - 1)
     page.keyboard.press("Escape")
     call(own, "PATCH", "/api/settings", {"settings": {"modelMapping": None, "maxRetries": None}})
+
+
+@pytest.mark.parametrize("path", ["requests/live", "logs", "settings", "keys", "usage", "audit", "requests"])
+def test_what_failed_at_first_comes_by_itself(look, path):
+    console = look()
+    asked = "logs" if path == "requests" else path
+    console.forgive("status of 503", f"503 {console.own.url}/api/{asked}")
+    pattern = re.compile(rf"/api/{asked}(\?|$)")
+    away = {"status": "error", "error": "The store is away"}
+    console.context.route(pattern, lambda route: route.fulfill(status=503, json=away))
+    # What the first page had asked for is kept in memory otherwise, and would be shown as old.
+    console.page.reload()
+    view = console.go(path.removeprefix("requests/"))
+    expect(view.get_by_role("alert")).to_contain_text("The store is away")
+    console.context.unroute(pattern)
+    expect(view.get_by_role("alert")).to_have_count(0)
+    expect(view.locator(".skeleton")).to_have_count(0)
+
+
+def test_a_change_whose_answer_is_lost_may_have_been_made(look, own):
+    console = look()
+    page = console.page
+    keys = console.go("keys")
+    console.forgive("ERR_CONNECTION_RESET")
+
+    def lose(route):
+        if route.request.method == "POST":
+            route.fetch()
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    console.context.route("**/api/keys", lose)
+    keys.get_by_role("button", name="Create key").click()
+    dialog = page.get_by_role("dialog")
+    name = dialog.get_by_label("Person or machine")
+    name.fill("laptop of nobody")
+    dialog.get_by_role("button", name="Create key").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("It may have been done all the same")
+    expect(name).to_have_value("laptop of nobody")
+    console.context.unroute("**/api/keys")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(keys.get_by_role("row").filter(has_text="laptop of nobody")).to_be_visible()
+
+
+def test_a_session_that_could_not_be_ended_is_not_shown_as_ended(look, own):
+    console = look()
+    console.forgive("status of 503", f"503 {own.url}/api/session")
+    page = console.page
+    console.go("audit")
+    away = {"status": "error", "error": "The store is away"}
+    console.context.route("**/api/session", lambda route: route.fulfill(status=503, json=away))
+    page.get_by_role("button", name="Log out").click()
+    expect(page.locator(".toast", has_text="The store is away")).to_be_visible()
+    expect(page.get_by_role("heading", name="Audit", exact=True)).to_be_visible()
+    console.context.unroute("**/api/session")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()

@@ -92,6 +92,31 @@ describe("api", () => {
     assert.equal(reachable.peek(), true);
   });
 
+  it("takes a balancer's page for no answer, but not what the gateway says", async () => {
+    for (const status of [502, 503, 504]) {
+      answer = () => ({ status, body: "<html>" });
+      await assert.rejects(api("api/x"), { kind: "network", status });
+      assert.equal(reachable.peek(), false);
+    }
+    answer = () => ({ status: 503, body: { error: "away" } });
+    await assert.rejects(api("api/x"), { kind: "unavailable" });
+    assert.equal(reachable.peek(), true);
+  });
+
+  it("knows that a change without an answer may have been made", async () => {
+    const unsure = async (/** @type {import("../../public/js/lib/api.js").Call} */ call) =>
+      (await api("api/x", call).catch((error) => error)).unsure;
+    for (const silent of [
+      () => ({ status: 502, body: "<html>" }),
+      () => Promise.reject(new TypeError("failed")),
+    ]) {
+      answer = silent;
+      assert.deepEqual([await unsure({ body: {} }), await unsure({})], [true, false]);
+    }
+    answer = () => ({ status: 503, body: { error: "away" } });
+    assert.equal(await unsure({ body: {} }), false);
+  });
+
   it("stops when it is told to", async () => {
     const control = new AbortController();
     answer = () => Promise.reject(control.signal.reason);
@@ -149,6 +174,22 @@ describe("what a page reads piece by piece", () => {
     assert.equal(failed.message, "away");
   });
 
+  it("tries again what failed at first, as what failed later", () => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    let again = 0;
+    const list = new Follow(async () => {
+      again += 1;
+    });
+    list.begin();
+    mock.timers.tick(10_000);
+    assert.equal(again, 0, "it is its page that begins");
+    list.set({ error: new ApiError("unavailable", 503, "away") });
+    mock.timers.tick(10_000);
+    assert.equal(again, 1);
+    list.end();
+    mock.timers.reset();
+  });
+
   it("leaves it to its page when there is nothing yet, and a log-in to the log-in", async () => {
     const list = new Follow(async () => {});
     list.begin();
@@ -156,6 +197,7 @@ describe("what a page reads piece by piece", () => {
     answer = () => ({ status: 500, body: { error: "broken" } });
     await assert.rejects(read());
     assert.deepEqual([list.peek().state, list.peek().busy], ["loading", false]);
+    assert.equal(list.peek().error.message, "broken");
     answer = () => ({ status: 200, body: {} });
     await read();
     answer = () => ({ status: 401, body: { error: "who" } });

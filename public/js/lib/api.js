@@ -20,8 +20,14 @@ const FAILURES = {
   503: "unavailable",
 };
 
-/** An answer other than 2xx, or none at all (`status` 0). */
+/** What a balancer says where there is no gateway behind it that does. */
+const BALANCER = new Set([502, 503, 504]);
+
+/** An answer other than 2xx, or none of the gateway's own (`status` 0, or a balancer's). */
 export class ApiError extends Error {
+  /** Whether it was a change that may have been made, for it is its answer that did not come. */
+  unsure = false;
+
   /**
    * @param {Failure} kind
    * @param {number} status
@@ -97,11 +103,13 @@ export async function api(path, call = {}) {
     if (call.signal?.aborted) {
       throw new ApiError("aborted", 0, "");
     }
-    reachable.set(false);
-    throw new ApiError(limit.aborted ? "timeout" : "network", 0, "");
+    throw silence(limit.aborted ? "timeout" : "network", 0, method);
+  }
+  const answer = parsed(text);
+  if (answer === undefined && BALANCER.has(response.status)) {
+    throw silence("network", response.status, method);
   }
   reachable.set(true);
-  const answer = parsed(text);
   if (response.ok && answer !== undefined) {
     return answer;
   }
@@ -119,6 +127,19 @@ export async function api(path, call = {}) {
     answer,
     Number(response.headers.get("retry-after")) || 0,
   );
+}
+
+/**
+ * The gateway said nothing.
+ * @param {Failure} kind
+ * @param {number} status
+ * @param {string} method
+ */
+function silence(kind, status, method) {
+  reachable.set(false);
+  const error = new ApiError(kind, status, "");
+  error.unsure = method !== "GET";
+  return error;
 }
 
 /** @param {string} text */

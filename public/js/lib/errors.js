@@ -13,6 +13,9 @@ export function sentence(error) {
   if (!(error instanceof ApiError)) {
     return t("app.failure.unknown");
   }
+  if (error.unsure) {
+    return t("app.failure.unsure");
+  }
   const what = t(`app.failure.${error.kind}`, { seconds: error.retryAfter });
   return error.message ? masked(error.message) : what;
 }

@@ -17,7 +17,10 @@ export class Follow {
   /** @param {() => Promise<void>} again Reads what is new; through `run`. */
   constructor(again) {
     this.reload = again;
-    /** @type {import("./signal.js").Signal<import("./resource.js").State<null>>} `loading` until it was read once. */
+    /**
+     * `loading` until it was read once, also while an error keeps it from that.
+     * @type {import("./signal.js").Signal<import("./resource.js").State<null>>}
+     */
     this.state = signal(NOTHING);
     this.peek = () => this.state.peek();
     this.get = () => this.state.get();
@@ -31,7 +34,7 @@ export class Follow {
   begin() {
     const timer = setInterval(() => {
       const { state, error, busy } = this.peek();
-      const due = state !== "loading" && !busy && (error !== null || stream.peek() !== "live");
+      const due = !busy && (error !== null || (state !== "loading" && stream.peek() !== "live"));
       if (due && !document.hidden && access.peek() === "in") {
         this.reload();
       }
@@ -60,11 +63,12 @@ export class Follow {
       this.set({ state: "ok", at: Date.now(), error: null, busy: false });
     } catch (error) {
       this.set({ busy: false });
-      if (!(error instanceof ApiError) || this.peek().state === "loading") {
-        throw error;
+      const first = this.peek().state === "loading";
+      if (error instanceof ApiError && error.kind !== "unauthorised" && error.kind !== "aborted") {
+        this.set({ state: first ? "loading" : "stale", error });
       }
-      if (error.kind !== "unauthorised" && error.kind !== "aborted") {
-        this.set({ state: "stale", error });
+      if (first || !(error instanceof ApiError)) {
+        throw error;
       }
     }
   }

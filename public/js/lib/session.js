@@ -1,5 +1,6 @@
 // Logging in and out.
 
+import { act } from "./action.js";
 import { access, api, headerText } from "./api.js";
 import { signal } from "./signal.js";
 
@@ -42,10 +43,9 @@ export async function logIn(password) {
   await enter();
 }
 
+/** Ends the session. Where the gateway could not, whoever comes next would still be let in: we are not out, and told why. */
 export async function logOut() {
-  try {
-    await api("api/session", { method: "DELETE", quiet: true });
-  } finally {
+  if (await act({ send: () => api("api/session", { method: "DELETE" }) })) {
     access.set("out");
   }
 }

@@ -128,6 +128,9 @@ class AuditPage extends View {
     const { asked } = this;
     if (!this.loaded || asked === null) {
       this.fresh.missed = true;
+      if (this.error && asked !== null) {
+        await this.load(asked);
+      }
       return;
     }
     await this.fresh.run(async () => {

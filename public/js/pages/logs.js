@@ -84,10 +84,12 @@ class LogsPage extends View {
     this.row = (/** @type {LogLine} */ line) => this.line(line);
     this.key = (/** @type {LogLine} */ line, /** @type {number} */ index) => line.id ?? `gap-${index}`;
     this.visible = () => {
-      if (!document.hidden && this.loaded) {
-        this.connect();
-      } else if (document.hidden) {
+      if (document.hidden) {
         this.disconnect();
+      } else if (this.loaded) {
+        this.connect();
+      } else if (this.error) {
+        this.begin(this.asked ?? "");
       }
     };
   }
@@ -167,11 +169,17 @@ class LogsPage extends View {
       this.next = page.next;
       this.more = page.older !== null && page.older !== undefined;
       this.loaded = true;
+      this.error = null;
       this.hear();
       this.connect();
     } catch (error) {
-      if (this.asked === asked) {
+      if (this.asked === asked && this.isConnected) {
         this.error = error;
+        if (!document.hidden) {
+          // It may be over by then.
+          clearTimeout(this.timer);
+          this.timer = setTimeout(() => this.begin(asked), POLL_MS);
+        }
       }
     }
     this.requestUpdate();

@@ -156,7 +156,13 @@ class RequestsPage extends View {
   async newer() {
     const { asked } = this;
     this.fresh.missed ||= !this.loaded;
-    if (!this.loaded || document.hidden || !this.isConnected) {
+    if (document.hidden || !this.isConnected) {
+      return;
+    }
+    if (!this.loaded) {
+      if (this.error && asked !== null) {
+        await this.load(asked, {});
+      }
       return;
     }
     await this.fresh.run(async () => {
