@@ -98,9 +98,7 @@ struct Step {
 
 fn steps(status: &Status, access: Access) -> Vec<Step> {
     let mut steps = Vec::new();
-    if !status.store_available {
-        // Nobody knows what is in the pool.
-    } else if status.accounts.total == 0 {
+    if status.store_available && status.accounts.total == 0 {
         steps.push(Step {
             id: "accounts",
             required: true,
@@ -109,7 +107,7 @@ fn steps(status: &Status, access: Access) -> Vec<Step> {
                    an accounts file with `accounts import`; the running gateway takes it over at once.",
             command: "antigravity-proxy accounts add",
         });
-    } else if status.accounts.available == 0 {
+    } else if status.store_available && status.accounts.available == 0 {
         steps.push(Step {
             id: "accounts-unusable",
             required: true,
@@ -178,6 +176,10 @@ mod tests {
             steps(status, Access { api_key, console_password }).iter().map(|step| step.id).collect()
         };
         assert_eq!(ids(&status, false, false), ["accounts", "oauth-client", "api-key", "console-password"]);
+        // Nobody knows what the pool of a store is that does not answer.
+        status.store_available = false;
+        assert_eq!(ids(&status, true, true), ["oauth-client"]);
+        status.store_available = true;
         status.oauth_client = true;
         status.oauth_client_refused = true;
         assert!(ids(&status, true, true).contains(&"oauth-client-refused"));

@@ -10,7 +10,6 @@ from own import Own, call, surveyed
 from playwright.sync_api import expect
 
 
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     with contextlib.ExitStack() as stack:
