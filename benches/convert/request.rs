@@ -39,7 +39,7 @@ pub(crate) fn conversion(c: &mut Criterion) {
     ];
     let (model, known, options) = (ModelId::new(MODEL), KnownSignatures::new(), Options::default());
     let whole = |body: &str, tools: &ToolCache| {
-        let request = MessagesRequest::parse(body.as_bytes()).unwrap();
+        let request = MessagesRequest::parse_with(body.as_bytes(), tools).unwrap();
         let converted = convert(&request, &model, &known, &options, tools).unwrap();
         black_box(converted.body.render("project", "session", "agent-0"));
     };
