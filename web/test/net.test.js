@@ -174,6 +174,24 @@ describe("what a page reads piece by piece", () => {
     assert.equal(failed.message, "away");
   });
 
+  it("hears nothing more of what was asked for before", async () => {
+    const list = new Follow(async () => {});
+    await list.run(async () => {});
+    for (const status of [200, 503]) {
+      let go = () => {};
+      answer = () => new Promise((done) => (go = () => done({ status, body: {} })));
+      const before = list.run(() => api("api/list"));
+      await settle();
+      list.reset();
+      go();
+      await before;
+      assert.deepEqual([list.peek().state, list.peek().error], ["loading", null]);
+      answer = () => ({ status: 200, body: {} });
+      await list.run(() => api("api/list"));
+      assert.equal(list.peek().state, "ok");
+    }
+  });
+
   it("tries again what failed at first, as what failed later", () => {
     mock.timers.enable({ apis: ["setInterval"] });
     let again = 0;

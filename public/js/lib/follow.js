@@ -28,6 +28,8 @@ export class Follow {
     this.ends = [];
     /** Whether something came while the first piece was read, which may not know of it. */
     this.missed = false;
+    /** How often something else was asked for: how an earlier reading went is nobody's concern then. */
+    this.round = 0;
   }
 
   /** While its page is shown. */
@@ -49,6 +51,7 @@ export class Follow {
 
   /** What it had is asked for anew, or something else is. */
   reset() {
+    this.round += 1;
     this.set(NOTHING);
   }
 
@@ -57,13 +60,19 @@ export class Follow {
    * @param {() => Promise<void>} read
    */
   async run(read) {
+    const { round } = this;
+    const first = this.peek().state === "loading";
     this.set({ busy: true });
     try {
       await read();
-      this.set({ state: "ok", at: Date.now(), error: null, busy: false });
+      if (round === this.round) {
+        this.set({ state: "ok", at: Date.now(), error: null, busy: false });
+      }
     } catch (error) {
+      if (round !== this.round && error instanceof ApiError) {
+        return;
+      }
       this.set({ busy: false });
-      const first = this.peek().state === "loading";
       if (error instanceof ApiError && error.kind !== "unauthorised" && error.kind !== "aborted") {
         this.set({ state: first ? "loading" : "stale", error });
       }
