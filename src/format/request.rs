@@ -1,8 +1,8 @@
 //! The upstream body of a request.
 //!
 //! Written once, front to back: strings and JSON values that need no change are copied as they stand in the client's
-//! body, and tool declarations are not even copied. The same request gives the same bytes, whatever the account; what changes per attempt stands in
-//! the short tail (spec `conversion.md` §3, §7, W44; `design.md` §1, 7).
+//! body, and tool declarations are not even copied. The same request gives the same bytes, whatever the account; what
+//! changes per attempt stands in the short tail (spec `conversion.md` §3, §7, W44; `design.md` §1, 7).
 
 use std::sync::Arc;
 

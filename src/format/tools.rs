@@ -299,6 +299,9 @@ impl ToolCache {
         let number = self.next_use();
         let kept = Kept { number, raw: raw.into(), declared: Arc::clone(&declared), used: number.into() };
         let mut all = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if all.iter().any(|one| one.raw == kept.raw) {
+            return declared;
+        }
         let oldest = all.iter().enumerate().min_by_key(|(_, kept)| kept.used.load(Ordering::Relaxed));
         match oldest {
             Some((oldest, _)) if all.len() >= self.capacity => all[oldest] = kept,
