@@ -78,11 +78,10 @@ pub fn convert(
     write_list(&mut out, &turns, |out, turn| write_turn(out, turn, target.family(), &names));
     out.extend_from_slice(b"],");
     write_system(&mut out, request, options, &hints);
+    let mut tools_at = out.len();
     if has_tools {
         out.extend_from_slice(b"\"tools\":");
-    }
-    let tools_at = out.len();
-    if has_tools {
+        tools_at = out.len();
         out.push(b',');
         write_tool_config(&mut out, request.tool_choice.as_ref(), target.family(), &names)?;
     }

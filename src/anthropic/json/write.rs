@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 
-use super::text::{plain_run, whole_surrogates};
+use super::text::{plain_run, scan_text, whole_surrogates};
 
 /// `json` without white space between its tokens and without halves of surrogate pairs; borrowed when there are
 /// none.
@@ -80,15 +80,7 @@ pub fn push_number(out: &mut impl BufMut, mut number: u64) {
 
 /// The offset behind the string that starts at `start`.
 fn string_end(json: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(found) = json.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        at += found + 1;
-        if json[at - 1] == b'"' {
-            return at;
-        }
-        at += 1;
-    }
-    json.len()
+    scan_text(json, start + 1).map_or(json.len(), |scan| scan.end + 1)
 }
 
 #[cfg(test)]
