@@ -53,12 +53,18 @@ function read() {
 
 export const prefs = signal(read());
 
-// Chosen in another tab: kept here as it was, it would be written over with the next choice.
-globalThis.addEventListener?.("storage", ({ key }) => {
-  if (key === KEY) {
-    prefs.set(read());
-    show();
-  }
+/**
+ * Calls `run` when another tab has changed what is kept under a key: as it is known here, it would be written over with the
+ * next change.
+ * @param {string} kept
+ * @param {() => void} run
+ */
+export const elsewhere = (kept, run) =>
+  globalThis.addEventListener?.("storage", ({ key }) => key === kept && run());
+
+elsewhere(KEY, () => {
+  prefs.set(read());
+  show();
 });
 
 /** @param {Partial<Prefs>} change */

@@ -1,5 +1,6 @@
 // Filters that this browser's reader gave a name to. They are kept as they were saved, in this browser only.
 
+import { elsewhere } from "./prefs.js";
 import { signal } from "./signal.js";
 
 const KEY = "antigravity-proxy.views";
@@ -28,12 +29,7 @@ function read() {
 
 export const views = signal(read());
 
-// Saved in another tab: not known here, they would be gone with the next one that is saved.
-globalThis.addEventListener?.("storage", ({ key }) => {
-  if (key === KEY) {
-    views.set(read());
-  }
-});
+elsewhere(KEY, () => views.set(read()));
 
 /** @param {Record<string, Saved[]>} next */
 function write(next) {

@@ -184,14 +184,14 @@ class AccountsPage extends View {
       </button>`;
   }
 
-  /** Opens something, whose end it waits for; another click before it is there opens it no second time. @param {() => Promise<unknown>} open_ */
-  async once(open_) {
+  /** Opens something, whose end it waits for; another click before it is there opens it no second time. @param {() => Promise<unknown>} run */
+  async once(run) {
     if (this.opened) {
       return;
     }
     this.opened = true;
     try {
-      await open_();
+      await run();
     } finally {
       this.opened = false;
     }

@@ -99,6 +99,10 @@ export async function remove(email) {
   );
 }
 
+/** @param {string} email @param {string | null} model @param {number | null} value */
+const patch = (email, model, value) =>
+  api(pathOf(email), { method: "PATCH", body: floorChange(model, value) });
+
 /**
  * Sets a threshold, or with `null` takes it away, so that it is inherited.
  * @param {string} email
@@ -114,7 +118,7 @@ export function setFloor(email, model, value) {
   const before = floorAt(one, model, 0).own;
   return act({
     on: accounts,
-    send: () => api(pathOf(email), { method: "PATCH", body: floorChange(model, value) }),
+    send: () => patch(email, model, value),
     show: (data) => withFloor(data, new Set([email]), model, value),
     done: t(value === null ? "accounts.floor.taken" : "accounts.floor.set", {
       what: model ?? who(email),
@@ -155,9 +159,8 @@ export async function floorForAll(emails, model, first = 0.1) {
         }}
       ></x-floor>`,
     send: async (email) => {
-      const one = present(email);
-      before.set(email, floorAt(one, model, 0).own);
-      await api(pathOf(email), { method: "PATCH", body: floorChange(model, chosen) });
+      before.set(email, floorAt(present(email), model, 0).own);
+      await patch(email, model, chosen);
     },
     undo: (done) =>
       bulk({
@@ -167,8 +170,8 @@ export async function floorForAll(emails, model, first = 0.1) {
         items: done,
         name: who,
         send: async (email) => {
-          const { email: to } = present(email);
-          await api(pathOf(to), { method: "PATCH", body: floorChange(model, before.get(email) ?? null) });
+          present(email);
+          await patch(email, model, before.get(email) ?? null);
         },
       }).then(accounts.reload),
   });
