@@ -438,17 +438,23 @@ def test_every_page_speaks_each_language(look, own, language):
         assert not re.search(rf"\b(app|{page})\.[a-z]+\.\w", text), text
 
 
-@pytest.mark.parametrize("path", ["requests/live", "logs", "settings", "keys", "usage", "audit"])
-def test_what_fails_says_so_and_goes_on(look, path):
-    console = look()
-    console.forgive("status of 500", f"500 {console.own.url}/api/{path}")
-    pattern = re.compile(rf"/api/{path}(\?|$)")
-    broken = {"status": "error", "error": "It broke"}
-    console.context.route(pattern, lambda route: route.fulfill(status=500, json=broken))
+def refused_at_first(console, path, asked, status, why):
+    """A page for whose reading nothing but a refusal comes, until the pattern is let through; with the pattern, the page."""
+    console.forgive(f"status of {status}", f"{status} {console.own.url}/api/{asked}")
+    pattern = re.compile(rf"/api/{asked}(\?|$)")
+    refusal = {"status": "error", "error": why}
+    console.context.route(pattern, lambda route: route.fulfill(status=status, json=refusal))
     # What the first page had asked for is kept in memory otherwise, and would be shown as old.
     console.page.reload()
     view = console.go(path.removeprefix("requests/"))
-    expect(view.get_by_role("alert")).to_contain_text("It broke")
+    expect(view.get_by_role("alert")).to_contain_text(why)
+    return pattern, view
+
+
+@pytest.mark.parametrize("path", ["requests/live", "logs", "settings", "keys", "usage", "audit"])
+def test_what_fails_says_so_and_goes_on(look, path):
+    console = look()
+    pattern, view = refused_at_first(console, path, path, 500, "It broke")
     # Else it may have tried again by itself.
     console.unseen()
     console.context.unroute(pattern)
@@ -580,15 +586,7 @@ def test_a_double_click_takes_one_thing_away(look, own):
 @pytest.mark.parametrize("path", ["requests/live", "logs", "settings", "keys", "usage", "audit", "requests"])
 def test_what_failed_at_first_comes_by_itself(look, path):
     console = look()
-    asked = "logs" if path == "requests" else path
-    console.forgive("status of 503", f"503 {console.own.url}/api/{asked}")
-    pattern = re.compile(rf"/api/{asked}(\?|$)")
-    away = {"status": "error", "error": "The store is away"}
-    console.context.route(pattern, lambda route: route.fulfill(status=503, json=away))
-    # What the first page had asked for is kept in memory otherwise, and would be shown as old.
-    console.page.reload()
-    view = console.go(path.removeprefix("requests/"))
-    expect(view.get_by_role("alert")).to_contain_text("The store is away")
+    pattern, view = refused_at_first(console, path, "logs" if path == "requests" else path, 503, "The store is away")
     console.context.unroute(pattern)
     expect(view.get_by_role("alert")).to_have_count(0)
     expect(view.locator(".skeleton")).to_have_count(0)

@@ -65,46 +65,32 @@ pub(crate) async fn a_change_and_its_record_are_one() {
         };
         does("signin.complete", Box::pin(put(store.clone()))).await;
         does("signin.complete", Box::pin(put(store.clone()))).await;
+        let change = async |set: SetAccount| {
+            let s = store.clone();
+            let set = async move {
+                s.set_account(&id("a"), &set).await.unwrap();
+            };
+            does("account.change", Box::pin(set)).await;
+        };
         let set = SetAccount {
             enabled: Some(false),
             threshold: Change::Set(0.25),
             model_thresholds: Change::Set(BTreeMap::from([("m".to_owned(), 0.5)])),
             ..SetAccount::default()
         };
-        let (of, s) = (set.clone(), store.clone());
-        does(
-            "account.change",
-            Box::pin(async move {
-                s.set_account(&id("a"), &of).await.unwrap();
-            }),
-        )
-        .await;
+        change(set).await;
         let single = SetAccount {
             models_changed: [("m".to_owned(), None), ("n".to_owned(), Some(0.75))].into(),
             ..SetAccount::default()
         };
-        let s = store.clone();
-        does(
-            "account.change",
-            Box::pin(async move {
-                s.set_account(&id("a"), &single).await.unwrap();
-            }),
-        )
-        .await;
+        change(single).await;
         let clear = SetAccount {
             enabled: Some(false),
             threshold: Change::Clear,
             model_thresholds: Change::Clear,
             ..SetAccount::default()
         };
-        let s = store.clone();
-        does(
-            "account.change",
-            Box::pin(async move {
-                s.set_account(&id("a"), &clear).await.unwrap();
-            }),
-        )
-        .await;
+        change(clear).await;
         let s = store.clone();
         does(
             "key.create",
