@@ -17,11 +17,11 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::linger::{Lingering, Unread, WatchedBody};
+use super::signal::Signal;
 use crate::server::App;
 use crate::server::auth::{ControlUser, Peer};
 use crate::server::drain::Drain;
@@ -58,7 +58,7 @@ impl Default for Limits {
 #[derive(Clone)]
 struct Tracked {
     tracker: TaskTracker,
-    cut: CancellationToken,
+    cut: Signal,
 }
 
 impl<F> hyper::rt::Executor<F> for Tracked
@@ -66,7 +66,7 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, work: F) {
-        self.tracker.spawn(self.cut.clone().run_until_cancelled_owned(work));
+        self.tracker.spawn(self.cut.clone().or(async move { drop(work.await) }));
     }
 }
 
@@ -74,8 +74,8 @@ where
 #[derive(Clone)]
 pub(super) struct Connections {
     tasks: Tracked,
-    leaving: CancellationToken,
-    closing: CancellationToken,
+    leaving: Signal,
+    closing: Signal,
     permits: Arc<Semaphore>,
     protocol: Arc<Builder<Tracked>>,
     limits: Limits,
@@ -83,7 +83,7 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(limits: Limits) -> Self {
-        let tasks = Tracked { tracker: TaskTracker::new(), cut: CancellationToken::new() };
+        let tasks = Tracked { tracker: TaskTracker::new(), cut: Signal::default() };
         let mut protocol = Builder::new(tasks.clone());
         protocol
             .http1()
@@ -99,8 +99,8 @@ impl Connections {
             .keep_alive_timeout(Duration::from_secs(20));
         Self {
             tasks,
-            leaving: CancellationToken::new(),
-            closing: CancellationToken::new(),
+            leaving: Signal::default(),
+            closing: Signal::default(),
             permits: Arc::new(Semaphore::new(limits.connections)),
             protocol: Arc::new(protocol),
             limits,
@@ -129,7 +129,7 @@ impl Connections {
             serve(io, (peer, user), app, &protocol, limits, ends).await;
             drop(permit);
         };
-        self.tasks.tracker.spawn(self.tasks.cut.clone().run_until_cancelled_owned(work));
+        self.tasks.tracker.spawn(self.tasks.cut.clone().or(work));
     }
 
     /// From now on each answer of HTTP/1 ends its connection and says so. Whoever keeps connections, as a load balancer
@@ -137,13 +137,13 @@ impl Connections {
     /// about to end: such a request is lost, and nobody may repeat it for the client (RFC 9112 §9.3.1, §9.5). HTTP/2
     /// needs no such notice, since its GOAWAY names the requests that were not served.
     pub(super) fn leave(&self) {
-        self.leaving.cancel();
+        self.leaving.give();
     }
 
     /// Closes idle connections now and busy ones after their answer; what is left after `grace`, or when
     /// patience is over, is cut.
     pub(super) async fn close(&self, grace: Duration, drain: &Drain) {
-        self.closing.cancel();
+        self.closing.give();
         self.tasks.tracker.close();
         tokio::select! {
             () = self.tasks.tracker.wait() => return,
@@ -151,7 +151,7 @@ impl Connections {
             () = drain.was_cut() => {}
         }
         tracing::warn!(tasks = self.tasks.tracker.len(), "connections cut: the shutdown's grace is over");
-        self.tasks.cut.cancel();
+        self.tasks.cut.give();
         self.tasks.tracker.wait().await;
     }
 }
@@ -162,14 +162,14 @@ async fn serve<I>(
     app: App,
     protocol: &Builder<Tracked>,
     limits: Limits,
-    (leaving, closing): (CancellationToken, CancellationToken),
+    (leaving, closing): (Signal, Signal),
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let unread = Unread::default();
-    let requested = CancellationToken::new();
+    let requested = Signal::default();
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        requested.cancel();
+        requested.give();
         let mut request: Request = request.map(|body| Body::new(WatchedBody::new(body, unread.clone())));
         request.extensions_mut().insert(peer);
         if let Some(user) = user {
@@ -179,7 +179,7 @@ async fn serve<I>(
         let answer = app.clone().call(request);
         async move {
             let mut answer = answer.await.unwrap_or_else(|never| match never {});
-            if kept && leaving.is_cancelled() {
+            if kept && leaving.is_given() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(answer)
@@ -189,7 +189,7 @@ async fn serve<I>(
         pin!(protocol.serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service));
     let mut too_slow = pin!(async {
         // Covers what the protocol's own timer does not: a peer that never says which protocol it speaks.
-        if timeout(limits.first_request, requested.cancelled()).await.is_ok() {
+        if timeout(limits.first_request, requested.given()).await.is_ok() {
             pending::<()>().await;
         }
     });
@@ -202,7 +202,7 @@ async fn serve<I>(
                 }
                 return;
             }
-            () = closing.cancelled(), if !asked => {
+            () = closing.given(), if !asked => {
                 asked = true;
                 connection.as_mut().graceful_shutdown();
             }
