@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -81,7 +81,11 @@ impl Clock {
 /// A timer for each piece is set and taken back as often as pieces come, and both cost a lock. This one is set once, and
 /// moved when it goes off too early.
 #[derive(Debug, Default)]
-pub struct Alarm(Option<Pin<Box<Sleep>>>);
+pub struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes as it is set now.
+    told: Option<Waker>,
+}
 
 impl Alarm {
     /// What `future` gives; `None` when `deadline` passes first. A dropped call takes nothing but its future along.
@@ -95,12 +99,20 @@ impl Alarm {
     }
 
     fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if deadline < sleep.deadline() {
             sleep.as_mut().reset(deadline);
+            self.told = None;
+        }
+        // A timer that has not gone off and knows whom to wake has nothing to say.
+        if self.told.as_ref().is_some_and(|told| told.will_wake(context.waker())) && !sleep.is_elapsed() {
+            return Poll::Pending;
         }
         loop {
-            ready!(sleep.as_mut().poll(context));
+            if sleep.as_mut().poll(context).is_pending() {
+                self.told = Some(context.waker().clone());
+                return Poll::Pending;
+            }
             if deadline <= sleep.deadline() {
                 return Poll::Ready(());
             }
