@@ -1,7 +1,7 @@
 //! HTTP: the model API, probes, the console's API and files.
 //!
-//! A request passes [`exchange`](self) (id, log, error bodies), the panic net, [`access`](self)
-//! (credentials, before the body is read) and its handler. Everything the application does is behind
+//! A request passes [`exchange`](self) (id, log, error bodies, the net for panics), [`access`](self) (credentials, before
+//! the body is read) and its handler. Everything the application does is behind
 //! [`gateway::Gateway`].
 
 mod access;
@@ -45,7 +45,6 @@ use axum::routing::{MethodRouter, get};
 use http::Uri;
 use http::uri::PathAndQuery;
 use tower::util::MapRequest;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::HttpMethod;
 use utoipa_axum::PathItemExt as _;
 #[cfg(any(test, feature = "simulator"))]
@@ -215,10 +214,8 @@ pub(crate) fn callback_app<T: 'static>(handler: impl Handler<T, ()>) -> App {
 
 /// What every application has around its routes.
 fn finish(routes: Router<Arc<AppState>>, state: &Arc<AppState>) -> App {
-    let layered = routes
-        .layer(CatchPanicLayer::custom(exchange::panicked))
-        .layer(from_fn_with_state(Arc::clone(state), exchange::exchange))
-        .with_state(Arc::clone(state));
+    let layered =
+        routes.layer(from_fn_with_state(Arc::clone(state), exchange::exchange)).with_state(Arc::clone(state));
     MapRequest::new(layered, without_trailing_slash)
 }
 

@@ -60,15 +60,15 @@ async fn reply(
 ) -> Result<Reply, DispatchError> {
     let keepalive = dispatcher.settings().keepalive;
     let streaming = Arc::new(AtomicBool::new(false));
-    let scope = incoming.observation.scope();
+    let observation = incoming.observation.clone();
     let answering = answer(dispatcher, incoming, Arc::clone(&streaming), Arc::clone(&tally));
-    // Pings go on with it outside of the scope that the handler is in.
-    let mut answer = followed(Arc::clone(&tally), answering).instrument(scope).boxed();
+    let mut answer = followed(Arc::clone(&tally), answering).boxed();
     match tokio::time::timeout(keepalive, &mut answer).await {
         Ok(reply) => reply,
         Err(_silence) if streaming.load(Ordering::Relaxed) => {
             tally.begun();
-            Ok(Reply::Stream(pinged(answer, keepalive)))
+            // It goes on outside of the scope that the handler is in.
+            Ok(Reply::Stream(pinged(answer.instrument(observation.scope()).boxed(), keepalive)))
         }
         Err(_silence) => answer.await,
     }

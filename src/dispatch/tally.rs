@@ -3,11 +3,10 @@
 //! A [`Tally`] is shared by everything that has a part in a request's answer. Whoever knows how the request ends says
 //! so; when the last part is dropped and nobody did, its client went away.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::Reply;
@@ -26,7 +25,7 @@ use crate::telemetry::metrics::{Gauged, Metrics, ModelMetrics};
 pub(super) struct Tally {
     metrics: Arc<Metrics>,
     observation: Observation,
-    model: ArcSwap<ModelMetrics>,
+    model: Mutex<Arc<ModelMetrics>>,
     /// Whether the head of a stream was sent: then its status is 200.
     begun: AtomicBool,
     ended: AtomicBool,
@@ -38,22 +37,27 @@ impl Tally {
         Arc::new(Self {
             metrics: Arc::clone(metrics),
             observation,
-            model: ArcSwap::new(metrics.model("")),
+            model: Mutex::new(metrics.model("")),
             begun: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         })
     }
 
+    fn lock(&self) -> MutexGuard<'_, Arc<ModelMetrics>> {
+        // Each change is a single step.
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The model that is to answer.
     pub(super) fn is_of(&self, model: &str) {
-        self.model.store(self.metrics.model(model));
+        *self.lock() = self.metrics.model(model);
         self.observation.served_by(model);
     }
 
     /// `model` answers, `took` after the request arrived.
     pub(super) fn answered_by(&self, model: &str, took: Duration) {
         self.is_of(model);
-        self.model.load().began_after(took);
+        self.lock().began_after(took);
         self.observation.first_event();
     }
 
@@ -80,7 +84,7 @@ impl Tally {
     fn end(&self, status: u16, outcome: Outcome, reason: Option<&'static str>) {
         if !self.ended.swap(true, Ordering::Relaxed) {
             let status = if self.begun.load(Ordering::Relaxed) { 200 } else { status };
-            self.model.load().ended(status, outcome);
+            self.lock().ended(status, outcome);
             self.observation.ended(outcome, reason);
         }
     }
@@ -157,7 +161,7 @@ impl Streaming {
 impl Drop for Streaming {
     fn drop(&mut self) {
         let took = self.clock.instant().saturating_duration_since(self.began);
-        self.tally.model.load().streamed_for(took);
+        self.tally.lock().streamed_for(took);
     }
 }
 

@@ -1,14 +1,17 @@
 //! The outermost layer: what every exchange has, whatever its route.
 //!
-//! Request id, request log, error bodies, preflights, and the headers that depend on the route's family.
+//! Request id, request log, error bodies, the net for panics, preflights, and the headers that depend on the route's family.
 
-use std::any::Any;
+use std::fmt;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http::header::{HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, StatusCode};
@@ -43,14 +46,15 @@ pub(crate) async fn exchange(
     next: Next,
 ) -> Response {
     let request_id = request_id(&state.clock);
-    let path = request.uri().path().to_owned();
+    // Shares the bytes of the request's.
+    let uri = request.uri().clone();
+    let path = uri.path();
     let client = state.proxies.client(request.extensions().get().copied(), request.headers());
-    let mut line = Line::new(&state, &request, &path, &request_id, &client);
+    let mut line = Line::new(&state, &request, &request_id, &client);
     // Declared before what works for the request, so that it ends after all of that.
     let mut watched = Watched::begin(&state, &request, &client, &mut line);
-    let cross_origin = cors::Request::of(&request, &path, state.keys.is_open(), |origin| {
-        state.console.allows_origin(origin)
-    });
+    let cross_origin =
+        cors::Request::of(&request, path, state.keys.is_open(), |origin| state.console.allows_origin(origin));
 
     let response = if cross_origin.is_preflight() {
         StatusCode::NO_CONTENT.into_response()
@@ -60,20 +64,22 @@ pub(crate) async fn exchange(
         if let Some(watched) = &watched {
             request.extensions_mut().insert(watched.observation.clone());
         }
-        next.run(request).instrument(line.scope.clone()).await
+        let handled = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(line.scope.clone());
+        // What the panic said goes to the log only, through the panic hook. Nothing is shared with the future that is lost.
+        handled.await.unwrap_or_else(|_payload| ApiError::internal().into_response())
     };
     if let Some(watched) = &mut watched {
         let error = response.extensions().get::<ApiError>();
         watched.ending.answered(response.status().as_u16(), error.map(|error| error.kind().as_str()));
     }
-    let mut response = error::render(response, access::family(&path), &request_id);
+    let mut response = error::render(response, access::family(path), &request_id);
 
     cross_origin.allow(response.headers_mut());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id.0) {
         headers.insert(&REQUEST_ID, value);
     }
-    headers::complete(&path, headers);
+    headers::complete(path, headers);
     if let Some(id) = watched.as_ref().and_then(|watched| watched.observation.trace_id())
         && let Ok(value) = HeaderValue::from_str(&id)
     {
@@ -86,16 +92,13 @@ pub(crate) async fn exchange(
     }
 }
 
-/// Turns a panic into a plain 500; the payload goes to the log only through the panic hook.
-pub(crate) fn panicked(_payload: Box<dyn Any + Send + 'static>) -> http::Response<Body> {
-    ApiError::internal().into_response()
-}
-
 fn request_id(clock: &Clock) -> RequestId {
     let ms = u64::try_from(clock.epoch_ms()).unwrap_or_default();
     let nanos = u32::try_from(ms % 1000).unwrap_or_default() * 1_000_000;
     let uuid = Uuid::new_v7(Timestamp::from_unix(NoContext, ms / 1000, nanos));
-    RequestId(format!("req_{}", uuid.simple()).into())
+    let mut id = *b"req_00000000000000000000000000000000";
+    uuid.simple().encode_lower(&mut id[4..]);
+    RequestId(String::from_utf8_lossy(&id).into())
 }
 
 /// A request for messages, whose line is written when its whole answer is over.
@@ -107,7 +110,7 @@ struct Watched {
 impl Watched {
     /// Begins to observe `request` if it is one, and makes its scope the one of `line`.
     fn begin(state: &AppState, request: &Request, client: &Client, line: &mut Line) -> Option<Self> {
-        if line.route != MESSAGES || line.method != Method::POST {
+        if name_of(line.route.as_ref()) != MESSAGES || line.method != Method::POST {
             line.scope = tracing::error_span!(
                 target: requests::TARGET, parent: None, "request", request_id = &*line.request_id.0
             );
@@ -143,9 +146,10 @@ struct Line {
     state: Arc<AppState>,
     began: Instant,
     method: Method,
-    route: String,
+    /// `None` where none matched.
+    route: Option<MatchedPath>,
     quiet: bool,
-    peer: Option<String>,
+    peer: Option<Origin>,
     request_id: RequestId,
     /// The scope of the request's log lines.
     scope: Span,
@@ -155,23 +159,17 @@ struct Line {
 }
 
 impl Line {
-    fn new(
-        state: &Arc<AppState>,
-        request: &Request,
-        path: &str,
-        request_id: &RequestId,
-        client: &Client,
-    ) -> Self {
-        let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+    fn new(state: &Arc<AppState>, request: &Request, request_id: &RequestId, client: &Client) -> Self {
+        let route = request.extensions().get::<MatchedPath>().cloned();
         Self {
             state: Arc::clone(state),
             began: state.clock.instant(),
             method: request.method().clone(),
-            route: route.to_owned(),
-            quiet: is_quiet(route, path, request.method()),
+            quiet: is_quiet(name_of(route.as_ref()), request.uri().path(), request.method()),
+            route,
             peer: match request.extensions().get::<Peer>() {
-                Some(Peer::Control) => Some("control socket".to_owned()),
-                _ => client.address.map(|address| address.to_string()),
+                Some(Peer::Control) => Some(Origin::Control),
+                _ => client.address.map(Origin::Address),
             },
             request_id: request_id.clone(),
             scope: Span::none(),
@@ -187,7 +185,8 @@ impl Line {
 
     fn write(&self, status: u16) {
         let took = self.state.clock.instant().duration_since(self.began);
-        self.state.gateway.observed(&self.route, status, took);
+        let route = name_of(self.route.as_ref());
+        self.state.gateway.observed(route, status, took);
         if self.elsewhere {
             return;
         }
@@ -206,9 +205,9 @@ impl Line {
             ($level:expr) => {
                 tracing::event!(
                     target: requests::TARGET, $level,
-                    status, method = known(&self.method), route = self.route,
-                    peer = self.peer, total_ms,
-                    "{} {} {status}", known(&self.method), self.route
+                    status, method = known(&self.method), route,
+                    peer = self.peer.as_ref().map(tracing::field::display), total_ms,
+                    "{} {route} {status}", known(&self.method)
                 )
             };
         }
@@ -227,6 +226,26 @@ impl Drop for Line {
             self.write(499);
         }
     }
+}
+
+/// Who sent a request.
+enum Origin {
+    Control,
+    Address(IpAddr),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Control => f.write_str("control socket"),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The route's pattern for logs and metrics.
+fn name_of(route: Option<&MatchedPath>) -> &str {
+    route.map_or("unmatched", MatchedPath::as_str)
 }
 
 /// The method, or `_OTHER` for one that HTTP does not define (OpenTelemetry, "HTTP spans"): a client can make one up of
