@@ -7,7 +7,7 @@
 //! Keys come from `ENCRYPTION_KEYS`. Without it they live in a file (`key_file.rs`); whoever has that file and the
 //! store has the secrets.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -395,11 +395,7 @@ impl Key {
             Zeroizing::new(text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_"));
         let decoded = Zeroizing::new(URL_SAFE_NO_PAD.decode(standard.as_bytes()).ok()?);
         let bytes = Zeroizing::new(<[u8; KEY_LEN]>::try_from(decoded.as_slice()).ok()?);
-        let mut id = String::with_capacity(8);
-        for byte in &Sha256::digest(bytes.as_slice())[..4] {
-            // Writing to a String cannot fail.
-            let _ = write!(id, "{byte:02x}");
-        }
+        let id = hex::encode(&Sha256::digest(bytes.as_slice())[..4]);
         Some(Self { id, bytes })
     }
 

@@ -19,7 +19,6 @@ use http::{HeaderMap, Method, StatusCode};
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
-use crate::server::auth::hex;
 use crate::server::error::ApiError;
 use crate::server::state::AppState;
 
@@ -92,7 +91,7 @@ impl Assets {
         let compressed = takes_gzip(request).then(|| self.gzip(name, &file)).flatten();
         // A strong tag is that of the bytes sent (RFC 9110 §8.8.3.3).
         let (coding, variant) = if compressed.is_some() { (Some("gzip"), "-gzip") } else { (None, "") };
-        let etag = format!("\"{}{variant}\"", hex(&file.sha256[..16]));
+        let etag = format!("\"{}{variant}\"", hex::encode(&file.sha256[..16]));
         let mut response = if is_known(&etag, request) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;

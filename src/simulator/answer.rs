@@ -95,7 +95,7 @@ impl Answer {
             finish,
             usage,
             model_id: form.model_id.to_owned(),
-            response_id: hex(form.request_id, 0),
+            response_id: derived(form.request_id, 0),
         }
     }
 
@@ -109,7 +109,7 @@ impl Answer {
             finish: Some("STOP".to_owned()),
             usage: Usage { prompt: 256, output: tokens(fixed.chars * fixed.chunks), ..Usage::default() },
             model_id: model_id.to_owned(),
-            response_id: hex("fixed", 0),
+            response_id: derived("fixed", 0),
         }
     }
 
@@ -187,7 +187,7 @@ fn parts(reply: &Reply, form: &Form<'_>) -> Vec<Value> {
         match maker {
             Maker::Claude => {
                 let prefix = if form.thoughts { THOUGHT_BEFORE_CALL } else { NO_THOUGHT_BEFORE_CALL };
-                part["functionCall"]["id"] = json!(format!("{prefix}{}", hex(form.request_id, at)));
+                part["functionCall"]["id"] = json!(format!("{prefix}{}", derived(form.request_id, at)));
             }
             // Of parallel calls the service signs the first only.
             Maker::Gemini if form.model.thinking && at == 0 => {
@@ -217,12 +217,7 @@ fn pieces(text: &str, chars: usize) -> impl Iterator<Item = &str> {
     })
 }
 
-fn hex(seed: &str, at: usize) -> String {
-    use std::fmt::Write;
+fn derived(seed: &str, at: usize) -> String {
     let digest = Sha256::new().chain_update(seed).chain_update(at.to_le_bytes()).finalize();
-    digest[..10].iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&digest[..10])
 }

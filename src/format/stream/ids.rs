@@ -1,7 +1,5 @@
 //! Ids of messages and tool calls.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 /// The ids of one answer, all derived from one random seed, so that a test can fix them.
@@ -32,11 +30,7 @@ impl MessageIds {
 
     fn derive(&self, prefix: &str, length: usize, number: u64) -> String {
         let digest = Sha256::new().chain_update(self.seed).chain_update(number.to_be_bytes()).finalize();
-        digest.iter().take(length).fold(prefix.to_owned(), |mut id, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(id, "{byte:02x}");
-            id
-        })
+        [prefix, &hex::encode(&digest[..length])].concat()
     }
 }
 

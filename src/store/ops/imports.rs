@@ -14,12 +14,7 @@ impl DocumentDigest {
     /// The digest of `document`.
     #[must_use]
     pub fn of(document: &[u8]) -> Self {
-        use std::fmt::Write as _;
-        Self(Sha256::digest(document).iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a string does not fail.
-            write!(text, "{byte:02x}").ok();
-            text
-        }))
+        Self(hex::encode(Sha256::digest(document)))
     }
 }
 
