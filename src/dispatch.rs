@@ -28,6 +28,7 @@ use futures_util::stream::BoxStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use self::error::DispatchError;
 use self::in_flight::InFlight;
@@ -321,12 +322,11 @@ impl Dispatcher {
         )
     }
 
-    /// Ids for one answer. Should the system have no randomness, they come from the time: ids only have to
-    /// differ within a conversation.
-    fn message_ids(&self) -> MessageIds {
+    /// Ids for one answer; they only have to differ, so each takes no system call.
+    fn message_ids() -> MessageIds {
         let mut seed = [0_u8; 32];
-        if getrandom::fill(&mut seed).is_err() {
-            seed[..8].copy_from_slice(&self.clock().epoch_ms().to_le_bytes());
+        for half in seed.as_chunks_mut().0 {
+            *half = Uuid::new_v4().into_bytes();
         }
         MessageIds::new(seed)
     }

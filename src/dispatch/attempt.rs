@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Reply;
 use super::error::DispatchError;
 use super::live::Live;
 use super::policy::{self, Step};
 use super::reading::{Progress, Reading};
 use super::run::{Budget, Ended, Life};
 use super::tally::{Streaming, attempt_of};
+use super::{Dispatcher, Reply};
 use crate::account::pool::{Grant, Source};
 use crate::account::settlement::{Attempt, Outcome, Tokens, capacity_jitter, outcome_of};
 use crate::anthropic::usage::Usage;
@@ -42,9 +42,9 @@ const UNKNOWN_RESET: Duration = Duration::from_secs(30);
 /// An upstream answer that has begun: from here on nothing can be retried.
 enum Begun {
     /// Events for a streaming client, the first ones in the sink.
-    Stream { reading: Reading, sink: SseSink, progress: Progress },
+    Stream { reading: Box<Reading>, sink: SseSink, progress: Progress },
     /// A complete message for one that does not stream.
-    Whole { reading: Reading, body: Bytes },
+    Whole { reading: Box<Reading>, body: Bytes },
 }
 
 impl Life<'_> {
@@ -214,12 +214,13 @@ impl Life<'_> {
             let response = self.dispatcher.upstream().send(call).await?.silent_for(silence);
             if self.request.stream {
                 let mut sink = SseSink::new();
-                let mut reading = self.reading(call, response, converted);
+                let mut reading = reading(call, response, converted);
                 let progress = until_begun(&mut reading, &mut sink).await?;
                 Ok::<_, Failure>((reading, Either::Events(sink), progress))
             } else {
                 let mut sink = MessageSink::new();
-                let mut reading = self.reading(call, response, converted).bounded();
+                let mut reading = reading(call, response, converted);
+                reading.bound();
                 let progress = until_begun(&mut reading, &mut sink).await?;
                 Ok((reading, Either::Message(sink), progress))
             }
@@ -236,12 +237,6 @@ impl Life<'_> {
                 Ok(Begun::Whole { reading, body })
             }
         }
-    }
-
-    fn reading(&self, call: &UpstreamCall<'_>, response: UpstreamResponse, converted: &Converted) -> Reading {
-        let names = Arc::clone(&converted.names);
-        let answer = StreamConverter::new(call.model.clone(), names, self.dispatcher.message_ids());
-        Reading::new(response, answer, call.method == Method::Generate)
     }
 
     async fn reply(&self, model: &ModelId, begun: Begun, mut attempt: Attempt, span: Phase) -> Reply {
@@ -290,7 +285,7 @@ impl Life<'_> {
 
     /// A complete answer of our own where the upstream gave none; `refused` is why it would not.
     fn stand_in(&self, model: &ModelId, attempt: Attempt, refused: Option<&str>) -> Reply {
-        let ids = self.dispatcher.message_ids();
+        let ids = Dispatcher::message_ids();
         self.observation.first_event();
         self.observation
             .stopped(if refused.is_some() { StopReason::Refusal } else { StopReason::EndTurn }.as_str());
@@ -324,6 +319,13 @@ fn write_stand_in(model: &ModelId, ids: &MessageIds, refused: Option<&str>, out:
 enum Either {
     Events(SseSink),
     Message(MessageSink),
+}
+
+/// Begins to read the answer to `call`. Boxed, since it is large and handed on often.
+fn reading(call: &UpstreamCall<'_>, response: UpstreamResponse, converted: &Converted) -> Box<Reading> {
+    let names = Arc::clone(&converted.names);
+    let answer = StreamConverter::new(call.model.clone(), names, Dispatcher::message_ids());
+    Box::new(Reading::new(response, answer, call.method == Method::Generate))
 }
 
 /// Reads until the answer has begun, so that it can no longer turn out to be empty or an error.

@@ -27,7 +27,7 @@ const JOINED: usize = 16 * 1024;
 
 /// Everything a stream in flight owns.
 pub(super) struct Live {
-    pub(super) reading: Reading,
+    pub(super) reading: Box<Reading>,
     pub(super) attempt: Attempt,
     pub(super) memory: Memory,
     pub(super) sink: SseSink,

@@ -50,9 +50,8 @@ impl Reading {
     }
 
     /// Bounds what is read from now on, for an answer that is kept whole.
-    pub(super) fn bounded(mut self) -> Self {
+    pub(super) fn bound(&mut self) {
         self.left = Some(LARGEST_ANSWER);
-        self
     }
 
     /// Waits for the next bytes and turns them into events. Cancel safe: nothing is lost between calls.
