@@ -7,7 +7,10 @@
     reason = "a bench ends at the first thing that goes wrong"
 )]
 
+#[path = "convert/answer.rs"]
+mod answer;
 #[path = "gateway/bodies.rs"]
+#[expect(dead_code, reason = "shared with the bench of the gateway")]
 mod bodies;
 #[path = "convert/ratios.rs"]
 mod ratios;

@@ -60,6 +60,21 @@ pub(crate) fn claude_code_turn(model: &str) -> Value {
     })
 }
 
+/// A conversation without tools of about `bytes`: turns of at most 8 kB, which the user and the assistant take.
+pub(crate) fn conversation(model: &str, bytes: usize) -> Value {
+    const TURN: usize = 8_000;
+    let mut messages = Vec::new();
+    let mut left = bytes.saturating_sub(100);
+    while left > 0 || messages.len().is_multiple_of(2) {
+        let length = left.clamp(20, TURN);
+        let role = if messages.len().is_multiple_of(2) { "user" } else { "assistant" };
+        messages.push(json!({"role": role, "content": sentence(messages.len(), length)}));
+        // A turn is more than its text.
+        left = left.saturating_sub(length + 40);
+    }
+    json!({"model": model, "max_tokens": 1024, "stream": true, "messages": messages})
+}
+
 /// `length` characters of harmless prose with the line breaks and quotes that real prompts have.
 pub(crate) fn sentence(seed: usize, length: usize) -> String {
     const WORDS: [&str; 12] = [

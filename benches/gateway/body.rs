@@ -21,11 +21,15 @@ pub(crate) fn messages(case: &Case) -> Bytes {
 
 /// The same request as the upstream takes it: what the relay's client sends.
 pub(crate) fn upstream(case: &Case, project: &str) -> Result<Bytes> {
-    let body = messages(case);
-    let request = MessagesRequest::parse(&body)?;
+    converted(&messages(case), &case.model, project)
+}
+
+/// The Messages request `body` as the upstream takes it.
+pub(crate) fn converted(body: &[u8], model: &str, project: &str) -> Result<Bytes> {
+    let request = MessagesRequest::parse(body)?;
     let converted = format::request::convert(
         &request,
-        &ModelId::new(&case.model),
+        &ModelId::new(model),
         &KnownSignatures::new(),
         &format::Options::default(),
         &ToolCache::new(1),

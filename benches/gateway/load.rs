@@ -53,10 +53,15 @@ impl Load {
 
     /// Sends requests over `connections` for `duration`; every answer must be a 200. What is not over then is given up.
     pub(crate) async fn run(&self, connections: usize, duration: Duration) -> Result<Outcome> {
+        Self::run_all(std::slice::from_ref(self), connections, duration).await
+    }
+
+    /// The same with several requests, which the connections take in turn: each has one of them.
+    pub(crate) async fn run_all(loads: &[Self], connections: usize, duration: Duration) -> Result<Outcome> {
         let begun = now();
         let mut tasks = JoinSet::new();
-        for _ in 0..connections {
-            let load = self.clone();
+        for load in loads.iter().cycle().take(connections) {
+            let load = load.clone();
             tasks.spawn(async move {
                 let mut sender = load.connect().await?;
                 let (mut first, mut total, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -113,7 +118,8 @@ impl Load {
         Ok(held)
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
         let stream = TcpStream::connect(self.0.target.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
@@ -121,7 +127,8 @@ impl Load {
         Ok(sender)
     }
 
-    async fn send(&self, sender: &mut SendRequest<Full<Bytes>>) -> Result<Incoming> {
+    /// Sends the request; the answer must be a 200.
+    pub(crate) async fn send(&self, sender: &mut SendRequest<Full<Bytes>>) -> Result<Incoming> {
         let shape = &self.0;
         let mut request = Request::post(&shape.target.path)
             .header("host", shape.target.address.to_string())

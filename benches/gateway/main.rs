@@ -4,27 +4,39 @@
 //! Rounds alternate between relay and gateway, so that whatever else the machine does hits both; what is
 //! printed are ratios of medians with their spread. Absolute figures belong to the machine they were taken on.
 //!
-//! `make bench` compares with the relay; `cargo bench --features simulator --bench gateway -- --traces` compares the
-//! gateway with itself, with and without traces and log lines. `--quick` makes either short.
+//! `make bench` does all that `parts` lists but the soak; a flag picks a part:
+//! `cargo bench --features simulator --bench gateway -- --latency`. `--traces` compares the gateway with itself, with and
+//! without traces and log lines. `--quick` makes each short, and is without another flag the comparison with the relay.
 
 mod bodies;
 mod body;
+mod fit;
+mod kernel;
+mod latency;
+mod limits;
+mod line;
 mod load;
+mod offer;
+mod parts;
 mod process;
 #[path = "../../tests/support/redis.rs"]
 #[expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "shared with the tests")]
 mod redis_server;
 mod relay;
 mod report;
+mod scale;
+mod soak;
+mod streams;
 mod traces;
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use self::load::{Load, Target};
+use self::load::Load;
+use self::parts::Part;
 use self::process::{Child, Setup};
-use self::report::{Case, Report, Sample};
+use self::report::{Case, Findings, Report, Sample};
 
 // The gateway's allocator, since the relay runs from this binary.
 #[cfg(unix)]
@@ -36,9 +48,20 @@ const OPEN_STREAMS: usize = 256;
 
 /// How long everything takes.
 struct Effort {
+    quick: bool,
     rounds: usize,
     warm_up: Duration,
     measure: Duration,
+}
+
+impl Effort {
+    /// Of parts that have many rounds, and of quick runs.
+    const OF_PARTS: Self = Self {
+        quick: false,
+        rounds: 3,
+        warm_up: Duration::from_millis(500),
+        measure: Duration::from_secs(2),
+    };
 }
 
 fn main() -> Result<()> {
@@ -47,18 +70,19 @@ fn main() -> Result<()> {
     }
     let quick = std::env::args().any(|argument| argument == "--quick");
     let effort = if quick {
-        Effort { rounds: 3, warm_up: Duration::from_millis(500), measure: Duration::from_secs(2) }
+        Effort { quick, ..Effort::OF_PARTS }
     } else {
-        Effort { rounds: 5, warm_up: Duration::from_secs(1), measure: Duration::from_secs(5) }
+        Effort { quick, rounds: 5, warm_up: Duration::from_secs(1), measure: Duration::from_secs(5) }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if std::env::args().any(|argument| argument == "--traces") {
         return runtime.block_on(traces::run(&effort));
     }
-    runtime.block_on(run(&effort))
+    let parts = Part::asked(std::env::args(), quick)?;
+    runtime.block_on(parts::run(&parts, &effort))
 }
 
-async fn run(effort: &Effort) -> Result<()> {
+async fn beside_the_relay(effort: &Effort) -> Result<Findings> {
     let setup = Setup::start().await?;
     let mut report = Report::new(&setup)?;
     for case in Case::all() {
@@ -81,7 +105,7 @@ async fn run(effort: &Effort) -> Result<()> {
         let gateway = memory_per_stream(&setup.gateway, &setup.gateway_load(&streams)).await?;
         report.open_streams(large, OPEN_STREAMS, relay, gateway);
     }
-    report.print()
+    Ok(report.findings())
 }
 
 /// One warm-up and one measurement of one target.
@@ -107,28 +131,4 @@ async fn memory_per_stream(child: &Child, load: &Load) -> Result<f64> {
     drop(held);
     #[expect(clippy::cast_precision_loss, reason = "kilobytes of one process")]
     Ok((during.saturating_sub(before)) as f64 / OPEN_STREAMS as f64)
-}
-
-impl Setup {
-    fn relay_load(&self, case: &Case) -> Result<Load> {
-        let body = body::upstream(case, &self.project)?;
-        Ok(Load::new(
-            Target { address: self.relay.address, path: "/v1internal:streamGenerateContent?alt=sse".into() },
-            vec![
-                ("authorization", format!("Bearer {}", self.access_token)),
-                ("accept", "text/event-stream".into()),
-                ("user-agent", "antigravity/2.0.3 linux/x64".into()),
-                ("x-machine-session-id", body::SESSION.into()),
-            ],
-            body,
-        ))
-    }
-
-    fn gateway_load(&self, case: &Case) -> Load {
-        Load::new(
-            Target { address: self.gateway.address, path: "/v1/messages?beta=true".into() },
-            vec![("x-api-key", process::API_KEY.into()), ("anthropic-version", "2023-06-01".into())],
-            body::messages(case),
-        )
-    }
 }

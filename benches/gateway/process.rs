@@ -1,29 +1,33 @@
-//! The processes under test, and what the kernel says about them.
+//! The processes under test.
 
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 use serde_json::Value;
 
+use crate::kernel::Process;
+use crate::load::{self, Load, Target};
 use crate::redis_server::RedisServer;
-use crate::{load, relay};
+use crate::report::Case;
+use crate::{body, relay};
 
 /// What the gateway under test accepts.
-pub(crate) const API_KEY: &str = "bench";
+const API_KEY: &str = "bench";
 /// Seals secrets that are none.
 const ENCRYPTION_KEY: &str = "YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2gtMzI=";
-/// `USER_HZ`, which Linux fixes at 100 for everything it shows in `/proc`.
-const TICKS_PER_SECOND: f64 = 100.0;
 const GATEWAY: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
 
 /// A child that is killed when its handle is dropped.
 pub(crate) struct Child {
     process: std::process::Child,
+    seen: Process,
     pub(crate) address: SocketAddr,
     pub(crate) url: String,
     /// From its start to its first line.
@@ -44,35 +48,18 @@ impl Child {
             let ready: Value = serde_json::from_str(&line)?;
             let url = ready["url"].as_str().or(ready["baseUrl"].as_str()).context("no address")?.to_owned();
             let address = url.trim_start_matches("http://").parse()?;
-            return Ok(Self { process, address, url, ready_after: begun.elapsed() });
+            let seen = Process::new(process.id());
+            return Ok(Self { process, seen, address, url, ready_after: begun.elapsed() });
         }
         bail!("{command:?} ended before it was ready")
     }
+}
 
-    /// User and system time of all threads, in seconds.
-    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("malformed stat")?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / TICKS_PER_SECOND)
-    }
+impl Deref for Child {
+    type Target = Process;
 
-    /// The same of the threads that are alive, to the nanosecond: for short times of a process whose threads stay.
-    pub(crate) fn thread_seconds(&self) -> Result<f64> {
-        let mut nanos = 0.0;
-        for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
-            let stat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-            let first = stat.split_whitespace().next().context("malformed schedstat")?;
-            nanos += first.parse::<f64>()?;
-        }
-        Ok(nanos / 1e9)
-    }
-
-    /// Resident set size in kB.
-    pub(crate) fn resident_kib(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        Ok(line.split_whitespace().nth(1).context("malformed VmRSS")?.parse()?)
+    fn deref(&self) -> &Process {
+        &self.seen
     }
 }
 
@@ -89,29 +76,55 @@ pub(crate) struct Upstream {
     redis: RedisServer,
     accounts: PathBuf,
     data: tempfile::TempDir,
-    gateways: Cell<u32>,
+    pools: Cell<u32>,
 }
 
 impl Upstream {
     pub(crate) fn start() -> Result<Self> {
+        Self::with_accounts(50)
+    }
+
+    pub(crate) fn with_accounts(count: usize) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let accounts = data.path().join("accounts.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloudcode-sim"));
         command
-            .args(["--port", "0", "--scenario", "bench", "--accounts", "50", "--write-accounts"])
+            .args([
+                "--port",
+                "0",
+                "--scenario",
+                "bench",
+                "--accounts",
+                &count.to_string(),
+                "--write-accounts",
+            ])
             .arg(&accounts);
         let simulator = Child::start(command)?;
-        Ok(Self { simulator, redis: RedisServer::start(), accounts, data, gateways: Cell::new(0) })
+        Ok(Self { simulator, redis: RedisServer::start(), accounts, data, pools: Cell::new(0) })
+    }
+
+    /// The Redis of all its gateways.
+    pub(crate) fn redis(&self) -> Process {
+        Process::new(self.redis.id())
     }
 
     /// A gateway with a pool of its own, and with these variables besides the usual ones.
     pub(crate) fn gateway(&self, change: &[(&str, String)]) -> Result<Child> {
-        self.gateways.set(self.gateways.get() + 1);
-        let home = self.data.path().join(format!("gateway-{}", self.gateways.get()));
-        std::fs::create_dir(&home)?;
+        self.replicas(1, change)?.pop().context("no gateway")
+    }
+
+    /// So many gateways that share a pool of their own.
+    pub(crate) fn replicas(&self, count: usize, change: &[(&str, String)]) -> Result<Vec<Child>> {
+        self.run(Path::new(GATEWAY), count, change)
+    }
+
+    /// As [`Self::replicas`], of another program that does the same.
+    pub(crate) fn run(&self, program: &Path, count: usize, change: &[(&str, String)]) -> Result<Vec<Child>> {
+        self.pools.set(self.pools.get() + 1);
+        let pool = format!("bench-{}", self.pools.get());
         let url = &self.simulator.url;
-        let command = || {
-            let mut command = Command::new(GATEWAY);
+        let command = |program: &Path, home: &Path| {
+            let mut command = Command::new(program);
             command
                 .env_clear()
                 .envs([
@@ -127,17 +140,45 @@ impl Upstream {
                 ])
                 .env("OAUTH_TOKEN_URL", format!("{url}/token"))
                 .env("REDIS_URL", self.redis.url())
-                .env("POOL", format!("bench-{}", self.gateways.get()))
+                .env("POOL", &pool)
                 .env("ENCRYPTION_KEYS", ENCRYPTION_KEY)
-                .env("HOME", &home)
+                .env("HOME", home)
                 .envs(change.iter().map(|(name, value)| (name, value)));
             command
         };
-        let imported = command().args(["accounts", "import"]).arg(&self.accounts).output()?;
+        let home = |replica: usize| {
+            let home = self.data.path().join(format!("{pool}-{replica}"));
+            std::fs::create_dir(&home).map(|()| home)
+        };
+        let homes = (0..count).map(home).collect::<std::io::Result<Vec<_>>>()?;
+        let first = homes.first().context("no replica")?;
+        let imported =
+            command(Path::new(GATEWAY), first).args(["accounts", "import"]).arg(&self.accounts).output()?;
         if !imported.status.success() {
             bail!("import failed: {}", String::from_utf8_lossy(&imported.stderr));
         }
-        Child::start(command())
+        homes.iter().map(|home| Child::start(command(program, home))).collect()
+    }
+
+    /// An account's project, and an access token as the simulator grants it.
+    async fn credentials(&self) -> Result<(String, String)> {
+        let account: Value = serde_json::from_slice(&std::fs::read(&self.accounts)?)?;
+        let composite = account["accounts"][0]["refreshToken"].as_str().context("no refresh token")?;
+        let mut segments = composite.split('|');
+        let refresh_token = segments.next().unwrap_or_default();
+        let project = segments.find(|segment| !segment.is_empty()).unwrap_or("sim-project-1").to_owned();
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+            ("client_id", "bench"),
+            ("client_secret", "bench"),
+        ];
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let answer = client.post(format!("{}/token", self.simulator.url)).form(&form).send().await?;
+        let token: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
+        let access_token = token["access_token"].as_str().context("no access token")?.to_owned();
+        Ok((project, access_token))
     }
 }
 
@@ -155,34 +196,53 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) async fn start() -> Result<Self> {
-        let upstream = Upstream::start()?;
-        let simulator = &upstream.simulator;
+        Self::with_gateway(|upstream| upstream.gateway(&[])).await
+    }
 
+    /// As [`Self::start`], with the gateway that `start` starts.
+    pub(crate) async fn with_gateway(start: impl FnOnce(&Upstream) -> Result<Child>) -> Result<Self> {
+        let upstream = Upstream::start()?;
         let mut command = Command::new(std::env::current_exe()?);
-        let (name, value) = relay::environment(&simulator.url);
+        let (name, value) = relay::environment(&upstream.simulator.url);
         command.env(name, value);
         let relay = Child::start(command)?;
-
-        let gateway = upstream.gateway(&[])?;
+        let gateway = start(&upstream)?;
         let idle_kib = gateway.resident_kib()?;
-
-        let account: Value = serde_json::from_slice(&std::fs::read(&upstream.accounts)?)?;
-        let composite = account["accounts"][0]["refreshToken"].as_str().context("no refresh token")?;
-        let mut segments = composite.split('|');
-        let refresh_token = segments.next().unwrap_or_default();
-        let project = segments.find(|segment| !segment.is_empty()).unwrap_or("sim-project-1").to_owned();
-        let form = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", refresh_token),
-            ("client_id", "bench"),
-            ("client_secret", "bench"),
-        ];
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build()?;
-        let answer = client.post(format!("{}/token", simulator.url)).form(&form).send().await?;
-        let token: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
-        let access_token = token["access_token"].as_str().context("no access token")?.to_owned();
+        let (project, access_token) = upstream.credentials().await?;
         let gateway_binary = GATEWAY;
         Ok(Self { relay, gateway, project, access_token, idle_kib, gateway_binary, _upstream: upstream })
     }
+
+    /// The request of `case` to the relay.
+    pub(crate) fn relay_load(&self, case: &Case) -> Result<Load> {
+        Ok(self.relay_sends(body::upstream(case, &self.project)?))
+    }
+
+    /// A request of this body, as the upstream takes it, to the relay.
+    pub(crate) fn relay_sends(&self, body: Bytes) -> Load {
+        Load::new(
+            Target { address: self.relay.address, path: "/v1internal:streamGenerateContent?alt=sse".into() },
+            vec![
+                ("authorization", format!("Bearer {}", self.access_token)),
+                ("accept", "text/event-stream".into()),
+                ("user-agent", "antigravity/2.0.3 linux/x64".into()),
+                ("x-machine-session-id", body::SESSION.into()),
+            ],
+            body,
+        )
+    }
+
+    /// The request of `case` to the gateway.
+    pub(crate) fn gateway_load(&self, case: &Case) -> Load {
+        gateway_sends(&self.gateway, body::messages(case))
+    }
+}
+
+/// A request of this body to `gateway`.
+pub(crate) fn gateway_sends(gateway: &Child, body: Bytes) -> Load {
+    Load::new(
+        Target { address: gateway.address, path: "/v1/messages?beta=true".into() },
+        vec![("x-api-key", API_KEY.into()), ("anthropic-version", "2023-06-01".into())],
+        body,
+    )
 }

@@ -1,10 +1,10 @@
 //! Ratios with their spread, as a table and as JSON.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::load::Outcome;
 use crate::process::Setup;
@@ -48,8 +48,8 @@ impl Case {
 
 /// One measured round.
 pub(crate) struct Sample {
-    requests_per_second: f64,
-    cpu_micros: f64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) cpu_micros: f64,
     p50: f64,
     p99: f64,
     first_byte_p50: f64,
@@ -77,7 +77,7 @@ impl Sample {
     clippy::cast_sign_loss,
     reason = "an index into the times of one round"
 )]
-fn percentile(times: &[Duration], share: f64) -> f64 {
+pub(crate) fn percentile(times: &[Duration], share: f64) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let at = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
@@ -86,22 +86,49 @@ fn percentile(times: &[Duration], share: f64) -> f64 {
 
 /// Median, lowest and highest of a figure over the rounds.
 #[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
     low: f64,
     high: f64,
 }
 
 impl Spread {
     fn of(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> Self {
-        let mut values: Vec<f64> = samples.iter().map(figure).collect();
+        Self::over(samples.iter().map(figure))
+    }
+
+    pub(crate) fn over(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
         Self { median: at(values.len() / 2), low: at(0), high: at(values.len().saturating_sub(1)) }
     }
 
-    fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         json!({"median": self.median, "low": self.low, "high": self.high})
+    }
+}
+
+/// `median (low-high)`, each with the precision that is asked for.
+impl Display for Spread {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let precision = f.precision().unwrap_or(0);
+        let text =
+            format!("{:.precision$} ({:.precision$}-{:.precision$})", self.median, self.low, self.high);
+        f.pad_integral(true, "", &text)
+    }
+}
+
+/// What a part of the bench found.
+pub(crate) struct Findings {
+    pub(crate) text: String,
+    pub(crate) json: Map<String, Value>,
+}
+
+impl Findings {
+    /// A part of this name.
+    pub(crate) fn new(name: &str, text: String, json: Value) -> Self {
+        Self { text, json: Map::from_iter([(name.to_owned(), json)]) }
     }
 }
 
@@ -180,11 +207,12 @@ impl Report {
         );
     }
 
-    #[expect(clippy::print_stdout, reason = "the report is what a bench is for")]
-    pub(crate) fn print(self) -> Result<()> {
-        println!("{}", self.text);
-        let json = json!({"process": self.process, "cases": self.cases, "open_streams": self.streams});
-        println!("{}", serde_json::to_string(&json)?);
-        Ok(())
+    pub(crate) fn findings(self) -> Findings {
+        let json = [
+            ("process".to_owned(), self.process),
+            ("cases".to_owned(), self.cases.into()),
+            ("open_streams".to_owned(), self.streams.into()),
+        ];
+        Findings { text: self.text, json: json.into_iter().collect() }
     }
 }

@@ -15,8 +15,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::load::{Load, Target};
-use crate::process::{self, Child, Upstream};
+use crate::process::{Child, Upstream, gateway_sends};
 use crate::report::Case;
 use crate::{Effort, body};
 
@@ -65,8 +64,12 @@ struct Variant {
 /// Measures and prints.
 pub(crate) async fn run(effort: &Effort) -> Result<()> {
     // What is looked for is small: many short rounds tell more than few long ones.
-    let effort =
-        &Effort { rounds: effort.rounds * 12, warm_up: effort.warm_up / 5, measure: effort.measure / 6 };
+    let effort = &Effort {
+        quick: effort.quick,
+        rounds: effort.rounds * 12,
+        warm_up: effort.warm_up / 5,
+        measure: effort.measure / 6,
+    };
     let upstream = Upstream::start()?;
     let collector = Collector::start().await?;
     let traced = |share: &str| {
@@ -120,9 +123,7 @@ pub(crate) async fn run(effort: &Effort) -> Result<()> {
 
 /// CPU time per request, µs.
 async fn measure(effort: &Effort, gateway: &Child, case: &Case) -> Result<f64> {
-    let target = Target { address: gateway.address, path: "/v1/messages?beta=true".into() };
-    let headers = vec![("x-api-key", process::API_KEY.into()), ("anthropic-version", "2023-06-01".into())];
-    let load = Load::new(target, headers, body::messages(case));
+    let load = gateway_sends(gateway, body::messages(case));
     load.run(case.connections, effort.warm_up).await?;
     let before = gateway.thread_seconds()?;
     let outcome = load.run(case.connections, effort.measure).await?;

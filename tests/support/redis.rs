@@ -128,6 +128,11 @@ impl RedisServer {
         self.dir.path().join("redis.sock")
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its working directory.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
