@@ -52,7 +52,8 @@ soak: ## The long runs, each with its seed
 fuzz: ## Each fuzz target for ten minutes, or SECONDS_EACH=…
 	@scripts/fuzz.sh
 
-bench: ## The gateway beside a bare relay, same load
+bench: ## The gateway beside a bare relay, Envoy and the Node.js program, same load
+	@scripts/install-deps.sh bench
 	@cargo bench --features simulator --bench gateway
 
 generate: ## Write all generated files (after `make install-deps`)

@@ -4,25 +4,36 @@
 //! Rounds alternate between relay and gateway, so that whatever else the machine does hits both; what is
 //! printed are ratios of medians with their spread. Absolute figures belong to the machine they were taken on.
 //!
-//! `make bench` compares with the relay; `cargo bench --features simulator --bench gateway -- --traces` compares the
-//! gateway with itself, with and without traces and log lines. `--quick` makes either short.
+//! `make bench` compares with the relay and with two peers, Envoy and the Node.js program, which take their turns in the
+//! same rounds; `cargo bench --features simulator --bench gateway -- --peers` leaves out what is not about them, and with
+//! `--traces` the gateway is compared with itself, with and without traces and log lines. `--quick` makes each short and,
+//! unless `--peers` is given too, leaves out the peers.
 
 mod bodies;
 mod body;
+mod envoy;
+mod front;
 mod load;
+mod peers;
 mod process;
 #[path = "../../tests/support/redis.rs"]
 #[expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "shared with the tests")]
 mod redis_server;
+mod reference;
 mod relay;
 mod report;
+#[path = "../../tests/support/tls.rs"]
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "shared with the tests")]
+mod tls;
 mod traces;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use self::front::Front;
 use self::load::{Load, Target};
+use self::peers::{Figures, Peers};
 use self::process::{Child, Setup};
 use self::report::{Case, Report, Sample};
 
@@ -33,6 +44,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Streams held open at once when their memory is measured.
 const OPEN_STREAMS: usize = 256;
+/// How often a round without a single answer is begun again.
+const ATTEMPTS: usize = 3;
 
 /// How long everything takes.
 struct Effort {
@@ -45,35 +58,72 @@ fn main() -> Result<()> {
     if let Some(upstream) = relay::role() {
         return relay::run(&upstream);
     }
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    if let Some(front) = Front::role() {
+        return front.run();
+    }
+    let given = |option: &str| std::env::args().any(|argument| argument == option);
+    let (quick, only_peers) = (given("--quick"), given("--peers"));
     let effort = if quick {
         Effort { rounds: 3, warm_up: Duration::from_millis(500), measure: Duration::from_secs(2) }
     } else {
         Effort { rounds: 5, warm_up: Duration::from_secs(1), measure: Duration::from_secs(5) }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    if std::env::args().any(|argument| argument == "--traces") {
+    if given("--traces") {
         return runtime.block_on(traces::run(&effort));
     }
-    runtime.block_on(run(&effort))
+    let part = match (only_peers, quick) {
+        (true, _) => Part::Peers,
+        (false, true) => Part::Relay,
+        (false, false) => Part::All,
+    };
+    runtime.block_on(run(&effort, part))
 }
 
-async fn run(effort: &Effort) -> Result<()> {
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All there is.
+    All,
+    /// Relay and gateway.
+    Relay,
+    /// The peers, and relay and gateway where they are beside them.
+    Peers,
+}
+
+async fn run(effort: &Effort, part: Part) -> Result<()> {
     let setup = Setup::start().await?;
+    let peers = if part == Part::Relay { None } else { Some(Peers::start(&setup)?) };
     let mut report = Report::new(&setup)?;
+    let mut figures = Figures::new();
     for case in Case::all() {
         let relay_load = setup.relay_load(&case)?;
         let gateway_load = setup.gateway_load(&case);
         // An answer takes as many bytes however it is sent.
         let whole = Case { model: case.model.replace("paced", "burst"), name: String::new(), ..case };
+        let mut lanes = match &peers {
+            Some(peers) => peers.lanes(&setup, &case, &whole).await?,
+            None => Vec::new(),
+        };
         let relay_bytes = setup.relay_load(&whole)?.answer_bytes().await?;
         let gateway_bytes = setup.gateway_load(&whole).answer_bytes().await?;
         let (mut relay, mut gateway) = (Vec::new(), Vec::new());
         for _ in 0..effort.rounds {
             relay.push(round(effort, &case, &setup.relay, &relay_load, relay_bytes).await?);
             gateway.push(round(effort, &case, &setup.gateway, &gateway_load, gateway_bytes).await?);
+            for lane in &mut lanes {
+                lane.round(effort, &case).await?;
+            }
         }
         report.add(&case, &relay, &gateway);
+        figures.add(&case, &setup.gateway, &gateway, &lanes)?;
+    }
+    if part != Part::Relay {
+        let (text, json) = figures.finish();
+        report.peers(&text, json);
+    }
+    if part == Part::Peers {
+        return report.print();
     }
     for large in [false, true] {
         let streams = Case::open_streams(large);
@@ -92,11 +142,18 @@ async fn round(
     load: &Load,
     answer_bytes: u64,
 ) -> Result<Sample> {
-    load.run(case.connections, effort.warm_up).await?;
-    let before = child.cpu_seconds()?;
-    let outcome = load.run(case.connections, effort.measure).await?;
-    let cpu = child.cpu_seconds()? - before;
-    Ok(Sample::new(&outcome, answer_bytes, cpu))
+    for _ in 0..ATTEMPTS {
+        load.run(case.connections, effort.warm_up).await?;
+        let before = child.cpu_seconds()?;
+        let outcome = load.run(case.connections, effort.measure).await?;
+        let cpu = child.cpu_seconds()? - before;
+        outcome.whole(answer_bytes)?;
+        // Of a round in which the machine stood still nothing can be said.
+        if outcome.bytes >= answer_bytes {
+            return Ok(Sample::new(&outcome, answer_bytes, cpu));
+        }
+    }
+    bail!("{}: {} gives no answers", case.name, child.url)
 }
 
 /// Resident kilobytes that one open stream costs beyond the idle process.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub(crate) const API_KEY: &str = "bench";
 const ENCRYPTION_KEY: &str = "YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2gtMzI=";
 /// `USER_HZ`, which Linux fixes at 100 for everything it shows in `/proc`.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// How long a peer may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
 const GATEWAY: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
 
 /// A child that is killed when its handle is dropped.
@@ -32,7 +34,7 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `command` and waits for the JSON line that names its address.
-    fn start(mut command: Command) -> Result<Self> {
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
         let begun = load::now();
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let lines = BufReader::new(process.stdout.take().context("no standard output")?).lines();
@@ -47,6 +49,24 @@ impl Child {
             return Ok(Self { process, address, url, ready_after: begun.elapsed() });
         }
         bail!("{command:?} ended before it was ready")
+    }
+
+    /// Starts `command`, which says nothing, and waits until it takes connections at `address`.
+    pub(crate) fn start_at(mut command: Command, address: SocketAddr) -> Result<Self> {
+        let begun = load::now();
+        // What goes wrong is shown.
+        let process = command.stdout(Stdio::null()).spawn()?;
+        let url = format!("http://{address}");
+        let mut child = Self { process, address, url, ready_after: Duration::ZERO };
+        while TcpStream::connect(address).is_err() {
+            let ended = child.process.try_wait()?.is_some();
+            if ended || begun.elapsed() > PATIENCE {
+                bail!("{command:?} does not serve");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.ready_after = begun.elapsed();
+        Ok(child)
     }
 
     /// User and system time of all threads, in seconds.
@@ -70,9 +90,18 @@ impl Child {
 
     /// Resident set size in kB.
     pub(crate) fn resident_kib(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The largest resident set size since the start, in kB.
+    pub(crate) fn peak_kib(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        Ok(line.split_whitespace().nth(1).context("malformed VmRSS")?.parse()?)
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
+        Ok(line.split_whitespace().next().context("malformed field")?.parse()?)
     }
 }
 
@@ -87,8 +116,10 @@ impl Drop for Child {
 pub(crate) struct Upstream {
     pub(crate) simulator: Child,
     redis: RedisServer,
-    accounts: PathBuf,
-    data: tempfile::TempDir,
+    /// As the reference keeps them, but for the form of their tokens.
+    pub(crate) accounts: PathBuf,
+    /// For what processes write; gone at the end.
+    pub(crate) data: tempfile::TempDir,
     gateways: Cell<u32>,
 }
 
@@ -150,7 +181,7 @@ pub(crate) struct Setup {
     /// The gateway's resident kB before its first request.
     pub(crate) idle_kib: u64,
     pub(crate) gateway_binary: &'static str,
-    _upstream: Upstream,
+    pub(crate) upstream: Upstream,
 }
 
 impl Setup {
@@ -183,6 +214,6 @@ impl Setup {
         let token: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
         let access_token = token["access_token"].as_str().context("no access token")?.to_owned();
         let gateway_binary = GATEWAY;
-        Ok(Self { relay, gateway, project, access_token, idle_kib, gateway_binary, _upstream: upstream })
+        Ok(Self { relay, gateway, project, access_token, idle_kib, gateway_binary, upstream })
     }
 }

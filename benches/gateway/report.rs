@@ -48,10 +48,10 @@ impl Case {
 
 /// One measured round.
 pub(crate) struct Sample {
-    requests_per_second: f64,
-    cpu_micros: f64,
-    p50: f64,
-    p99: f64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) cpu_micros: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
     first_byte_p50: f64,
 }
 
@@ -86,21 +86,24 @@ fn percentile(times: &[Duration], share: f64) -> f64 {
 
 /// Median, lowest and highest of a figure over the rounds.
 #[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
-    low: f64,
-    high: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Spread {
-    fn of(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> Self {
-        let mut values: Vec<f64> = samples.iter().map(figure).collect();
+    pub(crate) fn of(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> Self {
+        Self::over(samples.iter().map(figure).collect())
+    }
+
+    pub(crate) fn over(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
         Self { median: at(values.len() / 2), low: at(0), high: at(values.len().saturating_sub(1)) }
     }
 
-    fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         json!({"median": self.median, "low": self.low, "high": self.high})
     }
 }
@@ -111,6 +114,7 @@ pub(crate) struct Report {
     cases: Vec<Value>,
     process: Value,
     streams: Vec<Value>,
+    peers: Value,
 }
 
 impl Report {
@@ -134,7 +138,7 @@ impl Report {
             "{:<28} {:>22} {:>15} {:>22} {:>20} {:>18}",
             "case", "CPU µs/request", "CPU ratio", "requests/s", "p50 / p99 ms", "first byte p50 ms"
         )?;
-        Ok(Self { text, cases: Vec::new(), process, streams: Vec::new() })
+        Ok(Self { text, cases: Vec::new(), process, streams: Vec::new(), peers: Value::Null })
     }
 
     pub(crate) fn add(&mut self, case: &Case, relay: &[Sample], gateway: &[Sample]) {
@@ -180,10 +184,17 @@ impl Report {
         );
     }
 
+    /// What is said of the peers, as text and as JSON.
+    pub(crate) fn peers(&mut self, text: &str, peers: Value) {
+        let _ = write!(self.text, "\n{text}");
+        self.peers = peers;
+    }
+
     #[expect(clippy::print_stdout, reason = "the report is what a bench is for")]
     pub(crate) fn print(self) -> Result<()> {
         println!("{}", self.text);
-        let json = json!({"process": self.process, "cases": self.cases, "open_streams": self.streams});
+        let json = json!({"process": self.process, "cases": self.cases, "open_streams": self.streams,
+            "peers": self.peers});
         println!("{}", serde_json::to_string(&json)?);
         Ok(())
     }
