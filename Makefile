@@ -52,7 +52,8 @@ soak: ## The long runs, each with its seed
 fuzz: ## Each fuzz target for ten minutes, or SECONDS_EACH=…
 	@scripts/fuzz.sh
 
-bench: ## The gateway beside a bare relay: cost, latency, memory; PARTS="--latency --soak 30" picks some
+bench: ## The gateway beside a bare relay, Envoy and the Node.js program: cost, latency, memory; PARTS="--latency --soak 30" picks some
+	@scripts/install-deps.sh bench
 	@cargo bench --features simulator --bench gateway -- $(PARTS)
 
 generate: ## Write all generated files (after `make install-deps`)

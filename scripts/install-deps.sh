@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing: `run` for building and trying the gateway, `demo` for the demo, `test` for its whole test
-# suite.
+# Installs what is missing: `run` for building and trying the gateway, `demo` for the demo, `bench` for what it is
+# measured beside, `test` for its whole test suite.
 #
 # On Debian and its kin packages come from apt (as root or with sudo), into the system, those of servers that would be
 # started there only below .cache/debian. npm and Python packages, all pinned, go below this directory:
@@ -14,6 +14,10 @@ purpose=${1:-run}
 needs=("build-essential:cc --version" "make:make --version")
 if [ "$purpose" = demo ]; then
     needs+=("python3:python3 --version")
+fi
+if [ "$purpose" = bench ]; then
+    needs+=("python3:python3 --version" "python3-venv:python3 -c 'import ensurepip, venv'"
+        "redis-server:redis-server --version" "openssl:openssl version")
 fi
 if [ "$purpose" = test ]; then
     needs+=("git:git --version" "python3:python3 --version" "python3-venv:python3 -c 'import ensurepip, venv'"
@@ -51,12 +55,32 @@ if [ "${#missing[@]}" -gt 0 ]; then
     "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-[ "$purpose" = test ] || exit 0
+[ "$purpose" = test ] || [ "$purpose" = bench ] || exit 0
 
 # Installed again only when the pinned versions changed.
 fresh() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+node_modules() {
+    local folder=$1 wanted
+    wanted=$(sha256sum "$folder/package-lock.json" | cut -d' ' -f1)
+    if ! fresh "$folder/node_modules/.installed" "$wanted"; then
+        npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error --ignore-scripts
+        echo "$wanted" >"$folder/node_modules/.installed"
+    fi
+}
 
 mkdir -p .cache
+if [ "$purpose" = bench ]; then
+    # Node.js is pinned where the tests pin it.
+    wanted=$(cat {benches/gateway,tests/e2e}/requirements.txt | sha256sum | cut -d' ' -f1)
+    if ! fresh .cache/venv/.installed-bench "$wanted"; then
+        [ -x .cache/venv/bin/python ] || python3 -m venv .cache/venv
+        .cache/venv/bin/python -m pip install -q --disable-pip-version-check --requirement benches/gateway/requirements.txt
+        echo "$wanted" >.cache/venv/.installed-bench
+    fi
+    PATH="$PWD/.cache/venv/bin:$PATH" node_modules tests/console
+    exit 0
+fi
+
 requirements=(tests/{e2e,api,chart,rollout,console}/requirements.txt)
 wanted=$(cat "${requirements[@]}" scripts/tools.txt | sha256sum | cut -d' ' -f1)
 if ! fresh .cache/venv/.installed "$wanted"; then
@@ -83,11 +107,7 @@ if ! fresh tests/e2e/node_modules/.installed "$wanted"; then
 fi
 
 for folder in tests/chart tests/console web; do
-    wanted=$(sha256sum "$folder/package-lock.json" | cut -d' ' -f1)
-    if ! fresh "$folder/node_modules/.installed" "$wanted"; then
-        npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error --ignore-scripts
-        echo "$wanted" >"$folder/node_modules/.installed"
-    fi
+    node_modules "$folder"
 done
 
 # The ingress of the rehearsed rolling updates, with Lua as ingress-nginx has it.

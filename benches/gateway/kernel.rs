@@ -16,6 +16,11 @@ impl Process {
         Self(id)
     }
 
+    /// The one that asks.
+    pub(crate) fn own() -> Self {
+        Self(std::process::id())
+    }
+
     /// User and system time of all threads, in seconds.
     pub(crate) fn cpu_seconds(self) -> Result<f64> {
         let stat = std::fs::read_to_string(self.file("stat"))?;
@@ -38,6 +43,11 @@ impl Process {
     /// Resident set size in kB.
     pub(crate) fn resident_kib(self) -> Result<u64> {
         self.status("VmRSS:")
+    }
+
+    /// The largest resident set size since its start, in kB.
+    pub(crate) fn peak_kib(self) -> Result<u64> {
+        self.status("VmHWM:")
     }
 
     /// How many threads it has.

@@ -46,6 +46,15 @@ pub(crate) struct Outcome {
     pub(crate) total: Vec<Duration>,
 }
 
+impl Outcome {
+    /// Fails where answers had less than `answer_bytes`: a stream that failed had begun with a 200.
+    pub(crate) fn whole(&self, answer_bytes: u64) -> Result<()> {
+        let owed = self.requests * answer_bytes;
+        ensure!(self.bytes >= owed - owed / 100, "{} bytes in {} answers", self.bytes, self.requests);
+        Ok(())
+    }
+}
+
 impl Load {
     pub(crate) fn new(target: Target, headers: Vec<(&'static str, String)>, body: Bytes) -> Self {
         Self(Arc::new(Shape { target, headers, body }))
@@ -100,10 +109,21 @@ impl Load {
         Ok(outcome)
     }
 
+    /// The same request, sent to another address.
+    pub(crate) fn sent_to(&self, address: SocketAddr) -> Self {
+        let Shape { target, headers, body } = &*self.0;
+        Self::new(Target { address, path: target.path.clone() }, headers.clone(), body.clone())
+    }
+
+    /// The body of one answer.
+    pub(crate) async fn answer(&self) -> Result<Bytes> {
+        let mut sender = self.connect().await?;
+        Ok(self.send(&mut sender).await?.collect().await?.to_bytes())
+    }
+
     /// How many bytes the body of one answer has.
     pub(crate) async fn answer_bytes(&self) -> Result<u64> {
-        let mut sender = self.connect().await?;
-        Ok(self.send(&mut sender).await?.collect().await?.to_bytes().len() as u64)
+        Ok(self.answer().await?.len() as u64)
     }
 
     /// Opens `count` streams and reads the first bytes of each; they stay open while the result lives.

@@ -5,24 +5,36 @@ use std::str::FromStr as _;
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value};
 
-use crate::{Effort, beside_the_relay, fit, latency, scale, soak, streams};
+use crate::{Effort, beside, clients, fit, latency, scale, soak, streams};
 
 /// A part of the bench.
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
-    /// The gateway beside the relay, at full load.
-    Beside,
+    /// The gateway at full load, beside others.
+    Beside(Company),
     Latency,
     Fit,
     Streams,
     Scale,
+    /// The client of the hot path alone.
+    Clients,
     Soak {
         minutes: u64,
     },
 }
 
+/// Who takes turns with the gateway.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    Relay,
+    /// The relay and the peers, but only for what is said about the peers.
+    Peers,
+    All,
+}
+
 impl Part {
-    const ALL_BUT_SOAK: [Self; 5] = [Self::Beside, Self::Latency, Self::Fit, Self::Scale, Self::Streams];
+    const ALL_BUT_SOAK: [Self; 6] =
+        [Self::Beside(Company::All), Self::Clients, Self::Latency, Self::Fit, Self::Scale, Self::Streams];
 
     /// What the arguments name; without a name all but the soak, or the comparison with the relay when it has to be quick.
     pub(crate) fn asked(arguments: impl Iterator<Item = String>, quick: bool) -> Result<Vec<Self>> {
@@ -30,6 +42,8 @@ impl Part {
         let mut parts = Vec::new();
         while let Some(argument) = arguments.next() {
             parts.push(match argument.as_str() {
+                "--peers" => Self::Beside(Company::Peers),
+                "--clients" => Self::Clients,
                 "--latency" => Self::Latency,
                 "--fit" => Self::Fit,
                 "--streams" => Self::Streams,
@@ -43,7 +57,7 @@ impl Part {
             });
         }
         if parts.is_empty() {
-            parts = if quick { vec![Self::Beside] } else { Self::ALL_BUT_SOAK.into() };
+            parts = if quick { vec![Self::Beside(Company::Relay)] } else { Self::ALL_BUT_SOAK.into() };
         }
         Ok(parts)
     }
@@ -55,7 +69,8 @@ pub(crate) async fn run(parts: &[Part], effort: &Effort) -> Result<()> {
     let mut all = Map::new();
     for part in parts {
         let findings = match part {
-            Part::Beside => Box::pin(beside_the_relay(effort)).await?,
+            Part::Beside(company) => Box::pin(beside(*company, effort)).await?,
+            Part::Clients => Box::pin(clients::run(many)).await?,
             Part::Latency => Box::pin(latency::run(many)).await?,
             Part::Fit => Box::pin(fit::run(many)).await?,
             Part::Streams => Box::pin(streams::run(many)).await?,

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,6 +22,8 @@ use crate::{body, relay};
 const API_KEY: &str = "bench";
 /// Seals secrets that are none.
 const ENCRYPTION_KEY: &str = "YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2gtMzI=";
+/// How long a peer may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
 const GATEWAY: &str = env!("CARGO_BIN_EXE_antigravity-proxy");
 
 /// A child that is killed when its handle is dropped.
@@ -36,7 +38,7 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `command` and waits for the JSON line that names its address.
-    fn start(mut command: Command) -> Result<Self> {
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
         let begun = load::now();
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let lines = BufReader::new(process.stdout.take().context("no standard output")?).lines();
@@ -52,6 +54,24 @@ impl Child {
             return Ok(Self { process, seen, address, url, ready_after: begun.elapsed() });
         }
         bail!("{command:?} ended before it was ready")
+    }
+
+    /// Starts `command`, which says nothing, and waits until it takes connections at `address`.
+    pub(crate) fn start_at(mut command: Command, address: SocketAddr) -> Result<Self> {
+        let begun = load::now();
+        // What goes wrong is shown.
+        let process = command.stdout(Stdio::null()).spawn()?;
+        let (seen, url) = (Process::new(process.id()), format!("http://{address}"));
+        let mut child = Self { process, seen, address, url, ready_after: Duration::ZERO };
+        while TcpStream::connect(address).is_err() {
+            let ended = child.process.try_wait()?.is_some();
+            if ended || begun.elapsed() > PATIENCE {
+                bail!("{command:?} does not serve");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.ready_after = begun.elapsed();
+        Ok(child)
     }
 }
 
@@ -74,8 +94,10 @@ impl Drop for Child {
 pub(crate) struct Upstream {
     pub(crate) simulator: Child,
     redis: RedisServer,
-    accounts: PathBuf,
-    data: tempfile::TempDir,
+    /// As the reference keeps them, but for the form of their tokens.
+    pub(crate) accounts: PathBuf,
+    /// For what processes write; gone at the end.
+    pub(crate) data: tempfile::TempDir,
     pools: Cell<u32>,
 }
 
@@ -191,7 +213,7 @@ pub(crate) struct Setup {
     /// The gateway's resident kB before its first request.
     pub(crate) idle_kib: u64,
     pub(crate) gateway_binary: &'static str,
-    _upstream: Upstream,
+    pub(crate) upstream: Upstream,
 }
 
 impl Setup {
@@ -210,7 +232,7 @@ impl Setup {
         let idle_kib = gateway.resident_kib()?;
         let (project, access_token) = upstream.credentials().await?;
         let gateway_binary = GATEWAY;
-        Ok(Self { relay, gateway, project, access_token, idle_kib, gateway_binary, _upstream: upstream })
+        Ok(Self { relay, gateway, project, access_token, idle_kib, gateway_binary, upstream })
     }
 
     /// The request of `case` to the relay.
@@ -222,14 +244,19 @@ impl Setup {
     pub(crate) fn relay_sends(&self, body: Bytes) -> Load {
         Load::new(
             Target { address: self.relay.address, path: "/v1internal:streamGenerateContent?alt=sse".into() },
-            vec![
-                ("authorization", format!("Bearer {}", self.access_token)),
-                ("accept", "text/event-stream".into()),
-                ("user-agent", "antigravity/2.0.3 linux/x64".into()),
-                ("x-machine-session-id", body::SESSION.into()),
-            ],
+            self.upstream_headers(),
             body,
         )
+    }
+
+    /// What the upstream wants to be sent with a body.
+    pub(crate) fn upstream_headers(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("authorization", format!("Bearer {}", self.access_token)),
+            ("accept", "text/event-stream".into()),
+            ("user-agent", "antigravity/2.0.3 linux/x64".into()),
+            ("x-machine-session-id", body::SESSION.into()),
+        ]
     }
 
     /// The request of `case` to the gateway.

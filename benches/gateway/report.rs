@@ -50,8 +50,8 @@ impl Case {
 pub(crate) struct Sample {
     pub(crate) requests_per_second: f64,
     pub(crate) cpu_micros: f64,
-    p50: f64,
-    p99: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
     first_byte_p50: f64,
 }
 
@@ -88,12 +88,12 @@ pub(crate) fn percentile(times: &[Duration], share: f64) -> f64 {
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
-    low: f64,
-    high: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Spread {
-    fn of(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> Self {
+    pub(crate) fn of<T>(samples: &[T], figure: impl Fn(&T) -> f64) -> Self {
         Self::over(samples.iter().map(figure))
     }
 
@@ -138,6 +138,7 @@ pub(crate) struct Report {
     cases: Vec<Value>,
     process: Value,
     streams: Vec<Value>,
+    peers: Value,
 }
 
 impl Report {
@@ -161,7 +162,7 @@ impl Report {
             "{:<28} {:>22} {:>15} {:>22} {:>20} {:>18}",
             "case", "CPU µs/request", "CPU ratio", "requests/s", "p50 / p99 ms", "first byte p50 ms"
         )?;
-        Ok(Self { text, cases: Vec::new(), process, streams: Vec::new() })
+        Ok(Self { text, cases: Vec::new(), process, streams: Vec::new(), peers: Value::Null })
     }
 
     pub(crate) fn add(&mut self, case: &Case, relay: &[Sample], gateway: &[Sample]) {
@@ -207,11 +208,18 @@ impl Report {
         );
     }
 
+    /// What is said of the peers, as text and as JSON.
+    pub(crate) fn peers(&mut self, text: &str, peers: Value) {
+        let _ = write!(self.text, "\n{text}");
+        self.peers = peers;
+    }
+
     pub(crate) fn findings(self) -> Findings {
         let json = [
             ("process".to_owned(), self.process),
             ("cases".to_owned(), self.cases.into()),
             ("open_streams".to_owned(), self.streams.into()),
+            ("peers".to_owned(), self.peers),
         ];
         Findings { text: self.text, json: json.into_iter().collect() }
     }

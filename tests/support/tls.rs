@@ -17,6 +17,11 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::naming("DNS:localhost,IP:127.0.0.1")
+    }
+
+    /// The same, its certificate for these names (as OpenSSL's `subjectAltName` has them).
+    pub(crate) fn naming(names: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
         let root = [
@@ -34,7 +39,7 @@ impl Authority {
         openssl(dir.path(), &[&root[..], &key].concat());
         let request = ["req", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"];
         openssl(dir.path(), &[&request[..], &key].concat());
-        std::fs::write(dir.path().join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").unwrap();
+        std::fs::write(dir.path().join("names"), format!("subjectAltName={names}\n")).unwrap();
         let sign =
             ["x509", "-req", "-days", "2", "-in", "server.csr", "-out", "server.pem", "-extfile", "names"];
         openssl(dir.path(), &[&sign[..], &["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]].concat());
