@@ -64,7 +64,8 @@ fn main() -> Result<()> {
     let given = |option: &str| std::env::args().any(|argument| argument == option);
     let (quick, only_peers) = (given("--quick"), given("--peers"));
     let effort = if quick {
-        Effort { rounds: 3, warm_up: Duration::from_millis(500), measure: Duration::from_secs(2) }
+        // Twelve cases of relay and gateway in less than two minutes.
+        Effort { rounds: 3, warm_up: Duration::from_millis(300), measure: Duration::from_millis(1200) }
     } else {
         Effort { rounds: 5, warm_up: Duration::from_secs(1), measure: Duration::from_secs(5) }
     };
