@@ -1,8 +1,8 @@
 //! The peers: Envoy, which does what the relay does, and the Node.js program, which does what the gateway does.
 //!
-//! Envoy runs beside the relay in all cases. The reference has two of them, since others take it minutes, with an upstream
-//! in the clear and with one that speaks TLS, and a gateway of its own beside it for the latter. All take their turns in
-//! the rounds of relay and gateway.
+//! Envoy runs beside the relay in all cases. The reference has two of them, the usual answer to a small and to a large
+//! request, with an upstream in the clear and with one that speaks TLS, and a gateway of its own beside it for the latter.
+//! All take their turns in the rounds of relay and gateway.
 
 use std::fmt::Write as _;
 
