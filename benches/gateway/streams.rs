@@ -1,5 +1,6 @@
 //! `--streams`: what thousands of open streams cost in memory, whether all of them live, and what is left of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -65,10 +66,11 @@ pub(crate) async fn run(effort: &Effort) -> Result<Findings> {
             memory.push((idle, child.resident_kib()?));
         }
         // Both wait for the same time, and are closed together.
-        let alive: Vec<_> = try_join_all(all).await?.into_iter().map(|alive| alive.len()).collect();
+        let fates = try_join_all(all).await?;
+        let ended: Vec<_> = fates.into_iter().map(|fate| (fate.alive.len(), fate.ends)).collect();
         sleep(AFTERWARDS).await;
-        for (((who, child), (idle, held)), alive) in
-            ["relay", "gateway"].into_iter().zip(children).zip(memory).zip(alive)
+        for (((who, child), (idle, held)), (alive, ends)) in
+            ["relay", "gateway"].into_iter().zip(children).zip(memory).zip(ended)
         {
             let after = child.resident_kib()?;
             let each = float(held.saturating_sub(idle)) / float(count as u64);
@@ -76,8 +78,11 @@ pub(crate) async fn run(effort: &Effort) -> Result<Findings> {
                 text,
                 "{request:<8} {who:<10} {count:>8} {each:>10.1} {idle:>14} {held:>14} {alive:>10} {after:>16}"
             );
+            for (end, count) in &ends {
+                let _ = writeln!(text, "  {count} ended: {end}");
+            }
             found.push(json!({
-                "request": request, "process": who, "streams": count, "kib_each": each, "idle_kib": idle,
+                "request": request, "process": who, "ends": ends, "streams": count, "kib_each": each, "idle_kib": idle,
                 "open_kib": held, "alive": alive, "after_kib": after,
             }));
         }
@@ -110,20 +115,29 @@ async fn open(load: &Load, count: usize, mark: &'static [u8]) -> Result<Vec<Stre
     Ok(all)
 }
 
-/// Waits for one more chunk of each and returns those that had one.
-async fn next_chunks(streams: Vec<Stream>, mark: &'static [u8]) -> Result<Vec<Stream>> {
+/// What became of streams: those that live, and what ended the others.
+struct Fate {
+    alive: Vec<Stream>,
+    ends: BTreeMap<String, usize>,
+}
+
+/// Waits for one more chunk of each.
+async fn next_chunks(streams: Vec<Stream>, mark: &'static [u8]) -> Result<Fate> {
     let mut tasks = JoinSet::new();
     for mut stream in streams {
         tasks.spawn(async move {
-            let came = matches!(timeout(NEXT_CHUNK, stream.text(mark)).await, Ok(Ok(())));
-            came.then_some(stream)
+            let came = timeout(NEXT_CHUNK, stream.text(mark)).await.context("no chunk came")?;
+            came.map(|()| stream)
         });
     }
-    let mut alive = Vec::new();
+    let mut fate = Fate { alive: Vec::new(), ends: BTreeMap::new() };
     while let Some(stream) = tasks.join_next().await {
-        alive.extend(stream?);
+        match stream? {
+            Ok(stream) => fate.alive.push(stream),
+            Err(error) => *fate.ends.entry(format!("{error:#}")).or_default() += 1,
+        }
     }
-    Ok(alive)
+    Ok(fate)
 }
 
 impl Stream {
