@@ -69,7 +69,7 @@ struct Effort {
 }
 
 impl Effort {
-    /// Of parts that have many rounds, and of quick runs.
+    /// Of parts that have many rounds.
     const OF_PARTS: Self = Self {
         quick: false,
         rounds: 3,
