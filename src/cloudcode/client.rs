@@ -326,6 +326,7 @@ impl Client {
             alarm: Alarm::default(),
         };
         if response.response.status().is_success() {
+            response.response.forget_headers();
             return Ok(response);
         }
         // A cut or slow error body changes nothing about the status that has arrived.
@@ -393,6 +394,14 @@ impl Response {
         match self {
             Self::Wire(answer) => answer.headers(),
             Self::Library(response) => response.headers(),
+        }
+    }
+
+    /// Frees what was read together with the headers, which a stream would keep to its end.
+    fn forget_headers(&mut self) {
+        match self {
+            Self::Wire(answer) => answer.forget_headers(),
+            Self::Library(response) => response.headers_mut().clear(),
         }
     }
 

@@ -268,6 +268,10 @@ impl Answer {
         &self.headers
     }
 
+    pub(super) fn forget_headers(&mut self) {
+        self.headers = HeaderMap::new();
+    }
+
     /// The next piece of the body, decompressed; `None` at its proper end. Cancel safe.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, WireError> {
         poll_fn(|context| self.poll_chunk(context)).await

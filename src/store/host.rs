@@ -3,11 +3,12 @@
 //! Every change of shared state is a script, so a host needs two methods only. Wrappers do not know
 //! whether the answer came from Redis or from the process itself (design §1, invariant 2).
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 use tokio::sync::broadcast;
 
 use super::ident::AccountId;
@@ -29,6 +30,10 @@ pub trait ScriptHost: Send + Sync {
     fn subscribe(&self) -> broadcast::Receiver<Event>;
 }
 
+/// Room for the keys and arguments of the calls that a request makes.
+const USUAL_KEYS: usize = 14;
+const USUAL_ARGS: usize = 28;
+
 /// One script call: `EVALSHA script keys args`.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -44,7 +49,7 @@ impl Call {
     /// A call without keys and arguments; add them with [`Call::key`] and [`Call::arg`].
     #[must_use]
     pub fn new(script: &'static Script) -> Self {
-        Self { script, keys: Vec::new(), args: Vec::new() }
+        Self { script, keys: Vec::with_capacity(USUAL_KEYS), args: Vec::with_capacity(USUAL_ARGS) }
     }
 
     /// Appends one key.
@@ -67,19 +72,16 @@ impl Call {
 /// Integers become decimal text; floats are written with the fewest digits that read back to the
 /// same number; booleans are `1` and `0`; `None` is the empty string.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arg(Bytes);
+pub struct Arg(SmallVec<[u8; SHORT]>);
+
+/// Arguments up to this length, which most are, are allocated with their call.
+const SHORT: usize = 24;
 
 impl Arg {
     /// The bytes sent.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
-    }
-}
-
-impl From<Bytes> for Arg {
-    fn from(value: Bytes) -> Self {
-        Self(value)
     }
 }
 
@@ -91,25 +93,25 @@ impl From<Vec<u8>> for Arg {
 
 impl From<String> for Arg {
     fn from(value: String) -> Self {
-        Self(value.into())
+        Self::from(value.as_str())
     }
 }
 
 impl From<&str> for Arg {
     fn from(value: &str) -> Self {
-        Self(Bytes::copy_from_slice(value.as_bytes()))
+        Self::from(value.as_bytes())
     }
 }
 
 impl From<&[u8]> for Arg {
     fn from(value: &[u8]) -> Self {
-        Self(Bytes::copy_from_slice(value))
+        Self(SmallVec::from_slice(value))
     }
 }
 
 impl From<bool> for Arg {
     fn from(value: bool) -> Self {
-        Self(Bytes::from_static(if value { b"1" } else { b"0" }))
+        Self::from(if value { "1" } else { "0" })
     }
 }
 
@@ -117,7 +119,10 @@ macro_rules! arg_from_number {
     ($($number:ty),*) => {$(
         impl From<$number> for Arg {
             fn from(value: $number) -> Self {
-                Self(value.to_string().into())
+                let mut digits = SmallVec::new();
+                // Writing to memory does not fail.
+                let _ = write!(digits, "{value}");
+                Self(digits)
             }
         }
     )*};
@@ -126,7 +131,7 @@ arg_from_number!(i32, i64, u16, u32, u64, usize, f64);
 
 impl<T: Into<Arg>> From<Option<T>> for Arg {
     fn from(value: Option<T>) -> Self {
-        value.map_or(Self(Bytes::new()), Into::into)
+        value.map_or_else(|| Self(SmallVec::new()), Into::into)
     }
 }
 

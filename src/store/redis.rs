@@ -167,8 +167,10 @@ impl ScriptHost for RedisHost {
 }
 
 fn evalsha(call: &Call) -> Cmd {
-    let mut command = redis::cmd("EVALSHA");
-    command.arg(call.script.sha1()).arg(call.keys.len());
+    let keys: usize = call.keys.iter().map(String::len).sum();
+    let args: usize = call.args.iter().map(|arg| arg.as_bytes().len()).sum();
+    let mut command = Cmd::with_capacity(3 + call.keys.len() + call.args.len(), 64 + keys + args);
+    command.arg("EVALSHA").arg(call.script.sha1()).arg(call.keys.len());
     for key in &call.keys {
         command.arg(key);
     }

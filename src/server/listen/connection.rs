@@ -38,7 +38,7 @@ pub struct Limits {
     /// For every later head of HTTP/1, the idle time before it included: longer than the 60 s after which
     /// common load balancers close an idle connection, so that the two ends do not race.
     pub next_request: Duration,
-    /// Bytes of a request head.
+    /// Bytes of a request head. So much of a body is read at once, too.
     pub head: usize,
 }
 
