@@ -149,7 +149,7 @@ struct Line {
     /// `None` where none matched.
     route: Option<MatchedPath>,
     quiet: bool,
-    peer: Option<Origin>,
+    peer: Option<Sender>,
     request_id: RequestId,
     /// The scope of the request's log lines.
     scope: Span,
@@ -168,8 +168,8 @@ impl Line {
             quiet: is_quiet(name_of(route.as_ref()), request.uri().path(), request.method()),
             route,
             peer: match request.extensions().get::<Peer>() {
-                Some(Peer::Control) => Some(Origin::Control),
-                _ => client.address.map(Origin::Address),
+                Some(Peer::Control) => Some(Sender::Control),
+                _ => client.address.map(Sender::Address),
             },
             request_id: request_id.clone(),
             scope: Span::none(),
@@ -229,12 +229,12 @@ impl Drop for Line {
 }
 
 /// Who sent a request.
-enum Origin {
+enum Sender {
     Control,
     Address(IpAddr),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Control => f.write_str("control socket"),
