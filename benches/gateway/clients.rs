@@ -24,15 +24,14 @@ use tokio::time::timeout;
 
 use crate::front::Front;
 use crate::kernel::Process;
-use crate::process::{Child, Setup};
+use crate::line::float;
+use crate::process::{Child, STREAM, Setup};
 use crate::report::{Case, Findings, Spread};
 use crate::tls::Authority;
 use crate::{Effort, body, load};
 
 /// Who the server says it is.
 const HOST: &str = "upstream.test";
-/// What is asked for.
-const PATH: &str = "/v1internal:streamGenerateContent?alt=sse";
 
 /// Measures all.
 pub(crate) async fn run(effort: &Effort) -> Result<Findings> {
@@ -87,13 +86,7 @@ pub(crate) async fn run(effort: &Effort) -> Result<Findings> {
             let (cpu, rate) = (Spread::of(own, |one| one.cpu_micros), Spread::of(own, |one| one.rate));
             let pairs: Vec<_> = own.iter().zip(&samples[*beside]).collect();
             let ratio = Spread::of(&pairs, |(one, other)| one.cpu_micros / other.cpu_micros);
-            let _ = writeln!(
-                table,
-                "  {name:<26} {:>24} {:>20} {:>16}",
-                format!("{:.0} ({:.0}-{:.0})", cpu.median, cpu.low, cpu.high),
-                format!("{:.0} ({:.0}-{:.0})", rate.median, rate.low, rate.high),
-                format!("{:.2} ({:.2}-{:.2})", ratio.median, ratio.low, ratio.high),
-            );
+            let _ = writeln!(table, "  {name:<26} {cpu:>24.0} {rate:>20.0} {ratio:>16.2}");
             rows.push(json!({
                 "case": case.name, "client": name, "cpu_micros": cpu.json(), "requests_per_second": rate.json(),
                 "cpu_beside_own": ratio.json(),
@@ -138,11 +131,10 @@ impl Contender {
     }
 
     fn library(config: &UpstreamConfig) -> Result<Self> {
-        Ok(Self::Library(library::client(config)?, format!("{}{PATH}", config.endpoints[0])))
+        Ok(Self::Library(library::client(config)?, format!("{}{STREAM}", config.endpoints[0])))
     }
 
     /// Sends requests for `time`, `tasks` at once.
-    #[expect(clippy::cast_precision_loss, reason = "counts of one round")]
     async fn round(
         &self,
         runtime: &Handle,
@@ -175,7 +167,7 @@ impl Contender {
             done += one??;
         }
         let cpu = Process::own().cpu_seconds()? - cpu;
-        let requests = done.max(1) as f64;
+        let requests = float(done.max(1));
         Ok(Sample { cpu_micros: cpu * 1e6 / requests, rate: requests / begun.elapsed().as_secs_f64() })
     }
 

@@ -44,6 +44,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use self::front::Front;
+use self::line::float;
 use self::load::Load;
 use self::parts::{Company, Part};
 use self::peers::{Figures, Peers};
@@ -173,6 +174,5 @@ async fn memory_per_stream(child: &Child, load: &Load) -> Result<f64> {
     let held = load.hold(OPEN_STREAMS).await?;
     let during = child.resident_kib()?;
     drop(held);
-    #[expect(clippy::cast_precision_loss, reason = "kilobytes of one process")]
-    Ok((during.saturating_sub(before)) as f64 / OPEN_STREAMS as f64)
+    Ok(float(during.saturating_sub(before)) / float(OPEN_STREAMS as u64))
 }

@@ -169,10 +169,8 @@ impl Figures {
             let ratio = ours.map(|ours| Ratio::of(ours, &lane.samples));
             let _ = writeln!(
                 self.table,
-                "{:<28} {:>22} {:>22} {:>22}  {}",
+                "{:<28} {cpu:>22.0} {rate:>22.0} {:>22}  {}",
                 format!("  {}", lane.who.name()),
-                format!("{:.0} ({:.0}-{:.0})", cpu.median, cpu.low, cpu.high),
-                format!("{:.0} ({:.0}-{:.0})", rate.median, rate.low, rate.high),
                 format!("{:.2} / {:.2}", p50.median, p99.median),
                 ratio.map(Ratio::text).unwrap_or_default(),
             );

@@ -18,6 +18,8 @@ use crate::redis_server::RedisServer;
 use crate::report::Case;
 use crate::{body, relay};
 
+/// Where the upstream streams an answer.
+pub(crate) const STREAM: &str = "/v1internal:streamGenerateContent?alt=sse";
 /// What the gateway under test accepts.
 const API_KEY: &str = "bench";
 /// Seals secrets that are none.
@@ -242,11 +244,7 @@ impl Setup {
 
     /// A request of this body, as the upstream takes it, to the relay.
     pub(crate) fn relay_sends(&self, body: Bytes) -> Load {
-        Load::new(
-            Target { address: self.relay.address, path: "/v1internal:streamGenerateContent?alt=sse".into() },
-            self.upstream_headers(),
-            body,
-        )
+        Load::new(Target { address: self.relay.address, path: STREAM.into() }, self.upstream_headers(), body)
     }
 
     /// What the upstream wants to be sent with a body.

@@ -110,7 +110,7 @@ struct Watched {
 impl Watched {
     /// Begins to observe `request` if it is one, and makes its scope the one of `line`.
     fn begin(state: &AppState, request: &Request, client: &Client, line: &mut Line) -> Option<Self> {
-        if name_of(line.route.as_ref()) != MESSAGES || line.method != Method::POST {
+        if line.route() != MESSAGES || line.method != Method::POST {
             line.scope = tracing::error_span!(
                 target: requests::TARGET, parent: None, "request", request_id = &*line.request_id.0
             );
@@ -178,6 +178,10 @@ impl Line {
         }
     }
 
+    fn route(&self) -> &str {
+        name_of(self.route.as_ref())
+    }
+
     fn finish(&mut self, status: StatusCode) {
         self.written = true;
         self.write(status.as_u16());
@@ -185,7 +189,7 @@ impl Line {
 
     fn write(&self, status: u16) {
         let took = self.state.clock.instant().duration_since(self.began);
-        let route = name_of(self.route.as_ref());
+        let route = self.route();
         self.state.gateway.observed(route, status, took);
         if self.elsewhere {
             return;
