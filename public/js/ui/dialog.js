@@ -69,6 +69,10 @@ export function open(draw, { kind = "dialog", role = "dialog" } = {}) {
   again();
   all.add(element);
   element.showModal();
+  // The browser chooses the first button, which closes it: so would a second Enter, meant for what opened it.
+  if (document.activeElement?.matches(".frame > header > .button")) {
+    document.getElementById(titleId)?.focus();
+  }
   return { element, close, closed, draw: again };
 }
 
@@ -83,7 +87,7 @@ export function open(draw, { kind = "dialog", role = "dialog" } = {}) {
 export const frame = (titleId, title, close, content, actions = nothing) => html`
   <section class="frame">
     <header>
-      <h2 id=${titleId}>${title}</h2>
+      <h2 id=${titleId} tabindex="-1">${title}</h2>
       <button type="button" class="button icon-only ghost" aria-label=${t("app.close")} @click=${close}>
         ${icon("close")}
       </button>
