@@ -402,7 +402,7 @@ pub(crate) async fn one_probe_at_a_time_tests_a_long_limit() {
         pool.settle("a", "l4", T + 2000, quota(Some(900_000))).await;
         let tried = [id("a"), id("b")];
         let admission = pool
-            .admit_with("l5", T + 2000, |admit| {
+            .admit_with("l5", T + 16_000, |admit| {
                 admit.probe_after = Some(ms(120_000));
                 admit.tried = tried.to_vec();
             })

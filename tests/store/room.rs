@@ -41,6 +41,24 @@ pub(crate) async fn an_account_serves_as_many_as_it_may() {
 }
 
 #[tokio::test]
+pub(crate) async fn a_limited_account_without_room_is_no_probe() {
+    on_every_host(async |pool: Pool| {
+        pool.add_all(&["a"]).await;
+        pool.grant("l1", T).await;
+        pool.grant("l2", T).await;
+        let limit = Outcome::RateLimited { kind: LimitKind::Quota, reset: Some(ms(600_000)) };
+        pool.settle("a", "l2", T, limit).await;
+        let one = pool.with(&reference(Strategy::Hybrid, &[("maxConcurrentPerAccount", "1")]));
+        let probing = async |name| one.admit_with(name, T, |ask| ask.probe_after = Some(ms(0))).await;
+        let wait = Decision::Wait { wait: ms(600_000), reason: WaitReason::Limited, own: false };
+        assert_eq!(probing("l3").await.decision, wait);
+        one.settle("a", "l1", T, Outcome::Cancelled).await;
+        assert_eq!(granted(probing("l3").await).account, id("a"));
+    })
+    .await;
+}
+
+#[tokio::test]
 pub(crate) async fn room_is_announced_once_and_only_where_there_was_none() {
     on_every_host(async |pool: Pool| {
         let pool = pool.with(&reference(Strategy::Hybrid, &[("maxConcurrentPerAccount", "2")]));

@@ -172,6 +172,13 @@ pub(crate) async fn a_conversation_may_wait_for_its_account() {
         assert_eq!(pool.admit_with("l1", T, ask).await.decision, expected);
         let moved = granted(pool.admit_with("l2", T - 1, ask).await);
         assert_eq!(moved.account, id("b"), "not for longer than that");
+        // It is waited for, however long that is: not probed.
+        let impatient = |ask: &mut Ask| {
+            ask.conversation = "talk";
+            ask.probe_after = Some(ms(0));
+        };
+        pool.remember("talk", M, "a").await;
+        assert_eq!(pool.admit_with("l3", T, impatient).await.decision, expected);
     })
     .await;
 }

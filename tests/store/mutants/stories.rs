@@ -82,6 +82,7 @@ macro_rules! tests {
 const TESTS: &[(&str, fn())] = tests! {
     room:
         an_account_serves_as_many_as_it_may
+        a_limited_account_without_room_is_no_probe
         room_is_announced_once_and_only_where_there_was_none
         a_limit_that_ended_is_tried_step_by_step
         a_limit_that_a_success_lifts_is_tried_step_by_step_too

@@ -8,8 +8,9 @@ local SCAN_PLAIN, SCAN_STICKY, SCAN_HYBRID, SCAN_LIMITS = '<Bddd', '<Bdddddddd',
 local TIERS = { 'normal', 'quota', 'emergency', 'lastResort' }
 -- When a busy account has room again nobody knows; asking once a second does no harm.
 local BUSY_MS = 1000
--- Larger pools are looked at in windows of so many accounts (round-robin, which stops at the first that fits, always).
-local EXACT, WINDOW, CHUNK = 200, 100, 32
+-- Larger pools are looked at in windows of so many accounts. Round-robin, which stops at the first that fits, looks at few
+-- and, while none of them fits, at four times as many.
+local EXACT, WINDOW, FEW, CHUNK = 200, 100, 2, 128
 
 -- What was learnt of the accounts that were looked at.
 local function new_pool()
@@ -235,10 +236,11 @@ local function choose_next(view, cursor)
   end
   view.plain, view.place = true, cursor
   local pool, from, looked = new_pool(), view.total - redis.call('ZCOUNT', view.roster, '(' .. cursor, '+inf'), 0
+  local most = FEW
   repeat
-    local count = math.min(CHUNK, view.total - looked)
+    local count = math.min(most, view.total - looked)
     scan_some(view, pool, ring(view, (from + looked) % view.total, count))
-    looked = looked + count
+    looked, most = looked + count, math.min(4 * most, CHUNK)
   until looked == view.total or (view.best.seq and not view.witness)
   return leader_of(view), pool
 end
