@@ -117,8 +117,8 @@ impl Default for SseSink {
 }
 
 impl SseSink {
-    /// One allocation serves some twenty frames, also across calls of [`take`](Self::take).
-    const CAPACITY: usize = 4_096;
+    /// One allocation serves some ten frames, also across calls of [`take`](Self::take).
+    const CAPACITY: usize = 2_048;
 
     /// An empty sink.
     #[must_use]

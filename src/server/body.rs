@@ -63,14 +63,14 @@ async fn collect(
             return Err(ApiError::too_large(limit));
         }
         // A body that came in one piece is passed on without a copy.
-        if so_far == 0 {
+        if so_far == 0 && data.len() >= expected {
             first = data;
             continue;
         }
+        // Copied at once: a piece that is kept makes the connection take another buffer.
         if buffer.is_empty() {
-            buffer.reserve(
-                expected.clamp(first.len() + data.len(), TRUSTED_LENGTH.max(first.len() + data.len())),
-            );
+            let least = first.len() + data.len();
+            buffer.reserve(expected.clamp(least, TRUSTED_LENGTH.max(least)));
             buffer.extend_from_slice(&first);
             first = Bytes::new();
         }

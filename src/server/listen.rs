@@ -10,6 +10,7 @@ mod connection;
 mod control;
 mod descriptors;
 mod linger;
+mod preface;
 mod signal;
 
 use std::future::pending;

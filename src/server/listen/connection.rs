@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use axum::extract::Request;
 use http::Version;
 use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::linger::{Lingering, Unread, WatchedBody};
+use super::preface::{Prefaced, Protocol};
 use super::signal::Signal;
 use crate::server::App;
 use crate::server::auth::{ControlUser, Peer};
@@ -66,7 +68,14 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, work: F) {
-        self.tracker.spawn(self.cut.clone().or(async move { drop(work.await) }));
+        let cut = self.cut.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cut.given() => {}
+                _ = work => {}
+            }
+        });
     }
 }
 
@@ -77,21 +86,23 @@ pub(super) struct Connections {
     leaving: Signal,
     closing: Signal,
     permits: Arc<Semaphore>,
-    protocol: Arc<Builder<Tracked>>,
+    protocols: Arc<Protocols>,
     limits: Limits,
+}
+
+/// How each protocol is spoken.
+struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<Tracked>,
 }
 
 impl Connections {
     pub(super) fn new(limits: Limits) -> Self {
         let tasks = Tracked { tracker: TaskTracker::new(), cut: Signal::default() };
-        let mut protocol = Builder::new(tasks.clone());
-        protocol
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.next_request)
-            .max_buf_size(limits.head);
-        protocol
-            .http2()
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(limits.next_request).max_buf_size(limits.head);
+        let mut http2 = http2::Builder::new(tasks.clone());
+        http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(256)
             .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
@@ -102,7 +113,7 @@ impl Connections {
             leaving: Signal::default(),
             closing: Signal::default(),
             permits: Arc::new(Semaphore::new(limits.connections)),
-            protocol: Arc::new(protocol),
+            protocols: Arc::new(Protocols { http1, http2 }),
             limits,
         }
     }
@@ -124,12 +135,16 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (ends, limits) = ((self.leaving.clone(), self.closing.clone()), self.limits);
-        let protocol = Arc::clone(&self.protocol);
-        let work = async move {
-            serve(io, (peer, user), app, &protocol, limits, ends).await;
+        let (protocols, cut) = (Arc::clone(&self.protocols), self.tasks.cut.clone());
+        self.tasks.tracker.spawn(async move {
+            tokio::select! {
+                biased;
+                () = cut.given() => {}
+                // Made here: a future that is handed over has its place twice in the task.
+                () = serve(io, (peer, user), app, &protocols, limits, ends) => {}
+            }
             drop(permit);
-        };
-        self.tasks.tracker.spawn(self.tasks.cut.clone().or(work));
+        });
     }
 
     /// From now on each answer of HTTP/1 ends its connection and says so. Whoever keeps connections, as a load balancer
@@ -160,7 +175,7 @@ async fn serve<I>(
     io: I,
     (peer, user): (Peer, Option<ControlUser>),
     app: App,
-    protocol: &Builder<Tracked>,
+    protocols: &Protocols,
     limits: Limits,
     (leaving, closing): (Signal, Signal),
 ) where
@@ -185,31 +200,50 @@ async fn serve<I>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut connection =
-        pin!(protocol.serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service));
-    let mut too_slow = pin!(async {
+    let serving = async {
+        let mut io = Prefaced::new(io);
+        let protocol = tokio::select! {
+            protocol = io.protocol() => protocol,
+            // Nothing was asked yet.
+            () = closing.given() => return Ok(()),
+        };
+        let io = TokioIo::new(Lingering::new(io, unread.clone()));
+        match protocol {
+            Ok(Protocol::Http1) => {
+                to_its_end(pin!(protocols.http1.serve_connection(io, &service)), &closing).await
+            }
+            // Boxed: it is large, and mostly it is the other one.
+            Ok(Protocol::Http2) => {
+                to_its_end(Box::pin(protocols.http2.serve_connection(io, &service)).as_mut(), &closing).await
+            }
+            Err(_gone) => Ok(()),
+        }
+    };
+    let too_slow = async {
         // Covers what the protocol's own timer does not: a peer that never says which protocol it speaks.
         if timeout(limits.first_request, requested.given()).await.is_ok() {
             pending::<()>().await;
         }
-    });
-    let mut asked = false;
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(?peer, %error, "connection ended");
-                }
-                return;
-            }
-            () = closing.given(), if !asked => {
-                asked = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = too_slow.as_mut() => {
-                tracing::debug!(?peer, "no request in time");
-                return;
+    };
+    tokio::select! {
+        ended = serving => {
+            if let Err(error) = ended {
+                tracing::debug!(?peer, %error, "connection ended");
             }
         }
+        () = too_slow => tracing::debug!(?peer, "no request in time"),
     }
+}
+
+/// Drives a connection to its end, which is after the answer under way once `closing` is given.
+async fn to_its_end<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    closing: &Signal,
+) -> Result<(), C::Error> {
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = closing.given() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
 }

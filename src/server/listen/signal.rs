@@ -48,15 +48,6 @@ impl Signal {
         })
         .await;
     }
-
-    /// Does `work` until it happens.
-    pub(super) async fn or(self, work: impl Future<Output = ()>) {
-        tokio::select! {
-            biased;
-            () = self.given() => {}
-            () = work => {}
-        }
-    }
 }
 
 #[cfg(test)]
@@ -91,15 +82,5 @@ mod tests {
         assert!(wait.now_or_never().is_some());
         assert!(signal.is_given());
         assert!(signal.given().now_or_never().is_some(), "who comes late does not wait");
-    }
-
-    #[tokio::test]
-    async fn work_ends_with_it() {
-        let signal = Signal::default();
-        signal.clone().or(std::future::ready(())).await;
-        let mut work = Box::pin(signal.clone().or(std::future::pending()));
-        assert!(futures_util::poll!(work.as_mut()).is_pending());
-        signal.give();
-        work.await;
     }
 }
