@@ -10,6 +10,8 @@ pub mod label;
 mod models;
 pub mod process;
 pub mod reference;
+pub mod runtime;
+mod total;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -232,6 +234,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let handles = Handles::new(&registry)?;
+        registry.register(Box::new(runtime::Runtime::new()?))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(process::Process::new()?))?;
         handles.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);

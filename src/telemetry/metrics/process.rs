@@ -45,21 +45,18 @@ pub(super) use linux::Process;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::sync::{Mutex, PoisonError};
-
     use procfs::process::LimitValue;
     use procfs::{ProcResult, WithCurrentSystemInfo as _};
     use prometheus::core::{Collector, Desc};
     use prometheus::proto::MetricFamily;
-    use prometheus::{Counter, Error, Gauge, IntGauge};
+    use prometheus::{Error, Gauge, IntGauge};
 
+    use super::super::total::Total;
     use super::TABLE;
 
     /// Reads `/proc/self` when it is collected.
     pub(crate) struct Process {
-        cpu: Counter,
-        /// What `cpu` has counted.
-        counted: Mutex<f64>,
+        cpu: Total,
         resident: IntGauge,
         mapped: IntGauge,
         open: IntGauge,
@@ -74,8 +71,7 @@ mod linux {
             let gauge = |name: &str| IntGauge::new(name, help(name));
             let (cpu, start) = ("process_cpu_seconds_total", "process_start_time_seconds");
             let process = Self {
-                cpu: Counter::new(cpu, help(cpu))?,
-                counted: Mutex::new(0.0),
+                cpu: Total::new(cpu, help(cpu))?,
                 resident: gauge("process_resident_memory_bytes")?,
                 mapped: gauge("process_virtual_memory_bytes")?,
                 open: gauge("process_open_fds")?,
@@ -91,13 +87,7 @@ mod linux {
         fn read(&self) -> ProcResult<()> {
             let me = procfs::process::Process::myself()?;
             let stat = me.stat()?;
-            let cpu = seconds(stat.utime + stat.stime);
-            {
-                // Two scrapes at once must not count the same time twice.
-                let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-                self.cpu.inc_by((cpu - *counted).max(0.0));
-                *counted = counted.max(cpu);
-            }
+            self.cpu.reaches(seconds(stat.utime + stat.stime));
             self.resident.set(whole(stat.rss_bytes().get()));
             self.mapped.set(whole(stat.vsize));
             self.threads.set(stat.num_threads);
@@ -107,6 +97,11 @@ mod linux {
                 LimitValue::Unlimited => 0,
             });
             Ok(())
+        }
+
+        fn parts(&self) -> [&dyn Collector; 7] {
+            let Self { cpu, resident, mapped, open, most, threads, started } = self;
+            [&cpu.counter, resident, mapped, open, most, threads, started]
         }
     }
 
@@ -129,18 +124,14 @@ mod linux {
 
     impl Collector for Process {
         fn desc(&self) -> Vec<&Desc> {
-            let Self { cpu, counted: _, resident, mapped, open, most, threads, started } = self;
-            let all: [&dyn Collector; 7] = [cpu, resident, mapped, open, most, threads, started];
-            all.into_iter().flat_map(|one| one.desc()).collect()
+            self.parts().into_iter().flat_map(|one| one.desc()).collect()
         }
 
         fn collect(&self) -> Vec<MetricFamily> {
             if let Err(error) = self.read() {
                 tracing::debug!(%error, "this process cannot read its own state");
             }
-            let Self { cpu, counted: _, resident, mapped, open, most, threads, started } = self;
-            let all: [&dyn Collector; 7] = [cpu, resident, mapped, open, most, threads, started];
-            all.into_iter().flat_map(Collector::collect).collect()
+            self.parts().into_iter().flat_map(Collector::collect).collect()
         }
     }
 
