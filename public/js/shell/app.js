@@ -227,7 +227,7 @@ class App extends View {
       (close, titleId) =>
         html`<div class="frame">
           <header>
-            <h2 id=${titleId}>${t("app.nav.label")}</h2>
+            <h2 id=${titleId} tabindex="-1">${t("app.nav.label")}</h2>
             <button
               type="button"
               class="button icon-only ghost"

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -40,7 +41,7 @@ pub struct Limits {
     /// For every later head of HTTP/1, the idle time before it included: longer than the 60 s after which
     /// common load balancers close an idle connection, so that the two ends do not race.
     pub next_request: Duration,
-    /// Bytes of a request head. So much of a body is read at once, too.
+    /// Bytes of a request head.
     pub head: usize,
 }
 
@@ -100,7 +101,11 @@ impl Connections {
     pub(super) fn new(limits: Limits) -> Self {
         let tasks = Tracked { tracker: TaskTracker::new(), cut: Signal::default() };
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(limits.next_request).max_buf_size(limits.head);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.next_request)
+            .max_header_size(limits.head)
+            .max_buf_size(limits.head);
         let mut http2 = http2::Builder::new(tasks.clone());
         http2
             .timer(TokioTimer::new())
@@ -203,9 +208,10 @@ async fn serve<I>(
     let serving = async {
         let mut io = Prefaced::new(io);
         let protocol = tokio::select! {
+            biased;
             protocol = io.protocol() => protocol,
             // Nothing was asked yet.
-            () = closing.given() => return Ok(()),
+            () = last_call(&closing) => return Ok(()),
         };
         let io = TokioIo::new(Lingering::new(io, unread.clone()));
         match protocol {
@@ -241,9 +247,17 @@ async fn to_its_end<C: GracefulConnection>(
     closing: &Signal,
 ) -> Result<(), C::Error> {
     tokio::select! {
+        biased;
         ended = connection.as_mut() => return ended,
-        () = closing.given() => {}
+        () = last_call(closing) => {}
     }
     connection.as_mut().graceful_shutdown();
     connection.await
+}
+
+/// Resolves when `closing` was given and what has come until then could be read: who asked already gets an answer.
+async fn last_call(closing: &Signal) {
+    closing.given().await;
+    // Until the runtime has looked what sockets there are to read, nobody knows.
+    yield_now().await;
 }

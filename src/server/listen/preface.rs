@@ -62,7 +62,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Prefaced<I> {
         let some = buffer.remaining().min(this.end - this.start);
         buffer.put_slice(&this.seen[this.start..this.start + some]);
         this.start += some;
-        // Together with what follows. What goes wrong there is found again by the next read.
+        // Together with what follows. After what goes wrong there, the next read meets the end.
         if buffer.remaining() > 0 {
             let _ = Pin::new(&mut this.io).poll_read(context, buffer);
         }

@@ -458,8 +458,33 @@ async fn an_idle_connection_with_an_unread_body_does_not_hold_up_the_shutdown() 
     drop(client);
 }
 
+/// Connections that were silent until then, and such as had been answered before.
 #[tokio::test]
-async fn a_head_without_end_is_refused() {
+async fn who_has_asked_when_it_closes_is_answered() {
+    let server = run(Fake::default(), Limits::default(), Duration::ZERO, PATIENCE).await;
+    let request = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut clients = Vec::new();
+    for number in 0..32 {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        if number % 2 == 1 {
+            client.write_all(request).await.unwrap();
+            read_until(&mut client, "{\"status\":\"ok\"}").await;
+        }
+        clients.push(client);
+    }
+    // Nothing waits here, so the server sees all of it at once.
+    for client in &clients {
+        assert_eq!(client.try_write(request).unwrap(), request.len());
+    }
+    server.state.drain.begin();
+    for client in &mut clients {
+        read_until(client, "{\"status\":\"ok\"}").await;
+    }
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
     let server = run(Fake::default(), Limits::default(), Duration::ZERO, PATIENCE).await;
     let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "a".repeat(60 * 1024));
     assert!(
@@ -472,6 +497,18 @@ async fn a_head_without_end_is_refused() {
     client.write_all(request.as_bytes()).await.unwrap();
     assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 431"));
     drop(client);
+    // Whole, however it arrives.
+    let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "a".repeat(66 * 1024));
+    for piece in [1_000, 16_000, 16_383, request.len()] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        for part in request.as_bytes().chunks(piece) {
+            // Its rest may be refused already.
+            let _ = client.write_all(part).await;
+            tokio::task::yield_now().await;
+        }
+        let answer = read_until(&mut client, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{piece}: {answer}");
+    }
     server.state.drain.begin();
     server.stopped().await;
 }
