@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use tokio::sync::broadcast;
 
 use super::ident::AccountId;
+use super::keys::Key;
 use super::script::Script;
 
 /// Runs scripts over one keyspace.
@@ -40,7 +41,7 @@ pub struct Call {
     /// What to run.
     pub script: &'static Script,
     /// Every key the script touches, all with the pool's hash tag.
-    pub keys: Vec<String>,
+    pub keys: Vec<Key>,
     /// Arguments; by convention the last is `now` in ms, empty in production.
     pub args: Vec<Arg>,
 }
@@ -54,7 +55,7 @@ impl Call {
 
     /// Appends one key.
     #[must_use]
-    pub fn key(mut self, key: impl Into<String>) -> Self {
+    pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.keys.push(key.into());
         self
     }

@@ -56,9 +56,11 @@
 //! | `scratch:feed` | V | STREAM | nothing: the commands of `feed:<topic>` are tried on it; Redis only | a moment |
 //! | `ev` | | channel | `<kind> <id> <seq>`, kind = `account`, `limit`, `lifted`, `freed`, `models`, `settings`, `keys`, `console` or `replica`; `ask <question> <seq> <words>` | – |
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::ident::{AccountId, LeaseId, OwnerId};
 
@@ -77,6 +79,53 @@ pub(super) const FEEDS: &str = "feed:";
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: Arc<str>,
+}
+
+/// The name of one key: text. Up to a length that names seldom exceed it needs no allocation of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(SmallVec<[u8; Self::USUAL]>);
+
+impl Key {
+    /// Long enough for an attempt's record in a pool of a short name.
+    const USUAL: usize = 64;
+
+    fn of(parts: [&str; 3]) -> Self {
+        let mut name = SmallVec::new();
+        for part in parts {
+            name.extend_from_slice(part.as_bytes());
+        }
+        Self(name)
+    }
+
+    /// Its bytes, as they are sent.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&str> for Key {
+    fn from(name: &str) -> Self {
+        Self(SmallVec::from_slice(name.as_bytes()))
+    }
+}
+
+impl From<&String> for Key {
+    fn from(name: &String) -> Self {
+        Self::from(name.as_str())
+    }
+}
+
+impl From<String> for Key {
+    fn from(name: String) -> Self {
+        Self::from(name.as_str())
+    }
 }
 
 /// A pool's name cannot be used.
@@ -103,48 +152,64 @@ impl Keys {
     /// The channel of the pool's events.
     #[must_use]
     pub fn channel(&self) -> String {
-        self.named("ev")
+        self.text("ev")
     }
 
-    pub(super) fn named(&self, name: &str) -> String {
+    fn text(&self, name: &str) -> String {
         [&self.prefix, name].concat()
     }
 
-    pub(super) fn model(&self, model: &str) -> String {
-        [&self.prefix, "m:", model].concat()
+    fn key(&self, kind: &str, name: &str) -> Key {
+        Key::of([&self.prefix, kind, name])
     }
 
-    pub(super) fn probe(&self, model: &str) -> String {
-        [&self.prefix, "probe:", model].concat()
+    /// A key with a number at its end.
+    fn numbered(&self, kind: &str, number: i64) -> Key {
+        let mut key = self.key(kind, "");
+        // Writing to memory does not fail.
+        let _ = write!(key.0, "{number}");
+        key
     }
 
-    pub(super) fn req(&self, lease: &LeaseId) -> String {
-        [&self.prefix, "req:", lease.as_str()].concat()
+    pub(super) fn named(&self, name: &str) -> Key {
+        self.key(name, "")
     }
 
-    pub(super) fn token_lock(&self, id: &AccountId) -> String {
-        [&self.prefix, "tlock:", id.as_str()].concat()
+    pub(super) fn model(&self, model: &str) -> Key {
+        self.key("m:", model)
     }
 
-    pub(super) fn token_failure(&self, id: &AccountId) -> String {
-        [&self.prefix, "tfail:", id.as_str()].concat()
+    pub(super) fn probe(&self, model: &str) -> Key {
+        self.key("probe:", model)
     }
 
-    pub(super) fn conversation(&self, key: &ConversationKey) -> String {
-        [&self.prefix, "stick:", &key.0].concat()
+    pub(super) fn req(&self, lease: &LeaseId) -> Key {
+        self.key("req:", lease.as_str())
     }
 
-    pub(super) fn lock(&self, work: &str) -> String {
-        [&self.prefix, "lock:", work].concat()
+    pub(super) fn token_lock(&self, id: &AccountId) -> Key {
+        self.key("tlock:", id.as_str())
     }
 
-    pub(super) fn ask(&self, question: &OwnerId) -> String {
-        [&self.prefix, "ask:", question.as_str()].concat()
+    pub(super) fn token_failure(&self, id: &AccountId) -> Key {
+        self.key("tfail:", id.as_str())
+    }
+
+    pub(super) fn conversation(&self, key: &ConversationKey) -> Key {
+        self.key("stick:", &key.0)
+    }
+
+    pub(super) fn lock(&self, work: &str) -> Key {
+        self.key("lock:", work)
+    }
+
+    pub(super) fn ask(&self, question: &OwnerId) -> Key {
+        self.key("ask:", question.as_str())
     }
 
     /// What `peer` tried at the console's door.
-    pub(super) fn tries(&self, peer: &str) -> String {
-        [&self.prefix, "tries:", peer].concat()
+    pub(super) fn tries(&self, peer: &str) -> Key {
+        self.key("tries:", peer)
     }
 
     pub(super) fn feed(&self, topic: &str) -> String {
@@ -153,37 +218,37 @@ impl Keys {
 
     /// Where the commands of feeds are tried.
     pub(super) fn scratch_feed(&self) -> String {
-        self.named("scratch:feed")
+        self.text("scratch:feed")
     }
 
     /// What the keys of all signatures start with.
     #[must_use]
     pub fn signatures(&self) -> String {
-        self.named("sig:")
+        self.text("sig:")
     }
 
-    pub(super) fn signature(&self, key: &SigKey) -> String {
-        [&self.prefix, "sig:", &key.0].concat()
+    pub(super) fn signature(&self, key: &SigKey) -> Key {
+        self.key("sig:", &key.0)
     }
 
     /// The counters of the hour that contains `at_ms`, a store time in ms.
-    pub(super) fn usage(&self, at_ms: i64) -> String {
-        format!("{}usage:{}", self.prefix, at_ms.div_euclid(USAGE_HOUR_MS))
+    pub(super) fn usage(&self, at_ms: i64) -> Key {
+        self.numbered("usage:", at_ms.div_euclid(USAGE_HOUR_MS))
     }
 
     /// The counters by hour and model of the day that contains `at_ms`.
-    pub(super) fn usage_hourly(&self, at_ms: i64) -> String {
-        format!("{}hourly:{}", self.prefix, at_ms.div_euclid(USAGE_DAY_MS))
+    pub(super) fn usage_hourly(&self, at_ms: i64) -> Key {
+        self.numbered("hourly:", at_ms.div_euclid(USAGE_DAY_MS))
     }
 
     /// The counters by model and client key of the day that contains `at_ms`.
-    pub(super) fn usage_daily(&self, at_ms: i64) -> String {
-        format!("{}daily:{}", self.prefix, at_ms.div_euclid(USAGE_DAY_MS))
+    pub(super) fn usage_daily(&self, at_ms: i64) -> Key {
+        self.numbered("daily:", at_ms.div_euclid(USAGE_DAY_MS))
     }
 
     /// The notes of what was left on the day that contains `at_ms`.
-    pub(super) fn capacity(&self, at_ms: i64) -> String {
-        format!("{}capacity:{}", self.prefix, at_ms.div_euclid(USAGE_DAY_MS))
+    pub(super) fn capacity(&self, at_ms: i64) -> Key {
+        self.numbered("capacity:", at_ms.div_euclid(USAGE_DAY_MS))
     }
 }
 
@@ -218,8 +283,11 @@ fn digest(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let digest = hash.finalize();
-    format!("{:032x}", digest[..16].iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte)))
+    half(hash)
+}
+
+fn half(hash: Sha256) -> String {
+    hex::encode(&hash.finalize()[..16])
 }
 
 impl SigKey {
@@ -237,8 +305,7 @@ impl SigKey {
         hash.update(client_key);
         hash.update([kind as u8]);
         hash.update(text);
-        let digest = hash.finalize();
-        Self(format!("{:032x}", digest[..16].iter().fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))))
+        Self(half(hash))
     }
 }
 
@@ -258,11 +325,11 @@ mod tests {
     #[test]
     fn one_hash_tag() {
         let keys = Keys::new("main").unwrap();
-        assert_eq!(keys.model("gemini-3-flash"), "agp:v1:{main}:m:gemini-3-flash");
-        assert_eq!(keys.usage(7_199_999), "agp:v1:{main}:usage:1");
-        assert_eq!(keys.usage_hourly(USAGE_DAY_MS), "agp:v1:{main}:hourly:1");
-        assert_eq!(keys.capacity(2 * USAGE_DAY_MS), "agp:v1:{main}:capacity:2");
-        assert_eq!(keys.usage_daily(2 * USAGE_DAY_MS - 1), "agp:v1:{main}:daily:1");
+        assert_eq!(keys.model("gemini-3-flash").as_str(), "agp:v1:{main}:m:gemini-3-flash");
+        assert_eq!(keys.usage(7_199_999).as_str(), "agp:v1:{main}:usage:1");
+        assert_eq!(keys.usage_hourly(USAGE_DAY_MS).as_str(), "agp:v1:{main}:hourly:1");
+        assert_eq!(keys.capacity(2 * USAGE_DAY_MS).as_str(), "agp:v1:{main}:capacity:2");
+        assert_eq!(keys.usage_daily(2 * USAGE_DAY_MS - 1).as_str(), "agp:v1:{main}:daily:1");
         for pool in ["", "a}b", "a{b", "a b", &"x".repeat(65)] {
             assert_eq!(Keys::new(pool).unwrap_err(), InvalidPool, "{pool}");
         }

@@ -28,7 +28,7 @@ pub use self::export::Page;
 use self::link::Link;
 pub(super) use self::locate::Locator;
 use super::host::{Call, Event, Reply, ScriptHost, StoreError};
-use super::keys::Keys;
+use super::keys::{Key, Keys};
 use super::script::{Durability, Script};
 use crate::clock::Clock;
 use crate::config::RedisConfig;
@@ -153,7 +153,7 @@ impl ScriptHost for RedisHost {
                     return Err(self.link.refused(condition));
                 }
                 if reply::is_denial(error) {
-                    let key = call.keys.first().map_or("", String::as_str);
+                    let key = call.keys.first().map_or("", Key::as_str);
                     return Err(check::denied(&self.link, error, key));
                 }
             }
@@ -167,12 +167,12 @@ impl ScriptHost for RedisHost {
 }
 
 fn evalsha(call: &Call) -> Cmd {
-    let keys: usize = call.keys.iter().map(String::len).sum();
+    let keys: usize = call.keys.iter().map(|key| key.as_bytes().len()).sum();
     let args: usize = call.args.iter().map(|arg| arg.as_bytes().len()).sum();
     let mut command = Cmd::with_capacity(3 + call.keys.len() + call.args.len(), 64 + keys + args);
     command.arg("EVALSHA").arg(call.script.sha1()).arg(call.keys.len());
     for key in &call.keys {
-        command.arg(key);
+        command.arg(key.as_bytes());
     }
     for arg in &call.args {
         command.arg(arg.as_bytes());

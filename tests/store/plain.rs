@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use antigravity_proxy::store::host::{Arg, Call, Event, Reply, ScriptHost, StoreError};
+use antigravity_proxy::store::keys::Key;
 use futures_util::future::BoxFuture;
 use redis::Connection;
 use tokio::sync::broadcast;
@@ -45,9 +46,9 @@ impl ScriptHost for Plain {
             .iter()
             .flat_map(|call| {
                 let mut command = redis::cmd("EVAL");
-                command.arg(call.script.source).arg(call.keys.len()).arg(&call.keys);
-                let args: Vec<_> = call.args.iter().map(Arg::as_bytes).collect();
-                command.arg(args).get_packed_command()
+                command.arg(call.script.source).arg(call.keys.len());
+                let (keys, args) = (call.keys.iter().map(Key::as_bytes), call.args.iter().map(Arg::as_bytes));
+                command.arg(keys.chain(args).collect::<Vec<_>>()).get_packed_command()
             })
             .collect();
         connection.send_packed_command(&commands).unwrap();

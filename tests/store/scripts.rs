@@ -364,7 +364,7 @@ async fn calls_fit_their_headers_and_leave_time_to_the_store() {
         );
         assert!(call.args.last().unwrap().as_bytes().is_empty(), "{name} sends a time");
         assert!(call.keys.len() <= 1025, "{name}: {} keys", call.keys.len());
-        assert!(call.keys.iter().all(|key| key.starts_with(keys.prefix())), "{name}");
+        assert!(call.keys.iter().all(|key| key.as_str().starts_with(keys.prefix())), "{name}");
     }
     assert_eq!(called, ALL.iter().map(|script| script.name).collect());
 }

@@ -1,5 +1,6 @@
 //! Admission: the choice of an account and its lease, and the lease's renewal.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::signatures::SIGNATURES_MAX;
@@ -291,8 +292,12 @@ impl Store {
     pub(super) fn admit_call(&self, admit: &Admit<'_>, explain: bool) -> Result<Call, StoreError> {
         let model = plain(&ADMIT, "model", admit.model)?;
         let tried = admit.tried.iter().map(AccountId::as_str).collect::<Vec<_>>().join(" ");
-        let known =
-            admit.known.iter().map(|(id, generation)| format!("{id}={generation}")).collect::<Vec<_>>();
+        let mut known = String::new();
+        for (id, generation) in admit.known {
+            let space = if known.is_empty() { "" } else { " " };
+            // Writing to memory does not fail.
+            let _ = write!(known, "{space}{id}={generation}");
+        }
         let (none, conversation) = (ConversationKey::default(), admit.conversation);
         let conversation = conversation.unwrap_or(&none);
         let call = Call::new(&ADMIT)
@@ -315,7 +320,7 @@ impl Store {
             self.configured(call)
                 .arg(model)
                 .arg(tried)
-                .arg(known.join(" "))
+                .arg(known)
                 .arg(admit.probe_after.map_or_else(|| "-1".to_owned(), |wait| millis(wait).to_string()))
                 .arg(conversation.as_str())
                 .arg(explain),
