@@ -116,12 +116,6 @@ impl From<&str> for Key {
     }
 }
 
-impl From<&String> for Key {
-    fn from(name: &String) -> Self {
-        Self::from(name.as_str())
-    }
-}
-
 impl From<String> for Key {
     fn from(name: String) -> Self {
         Self::from(name.as_str())
