@@ -57,6 +57,11 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// The help text of a row of `table`.
+fn help_of(table: &[Metric], name: &str) -> &'static str {
+    table.iter().find(|row| row.name == name).map_or("", |row| row.help)
+}
+
 macro_rules! metrics {
     ($( #[doc = $help:literal] $field:ident: $kind:ident $(<$buckets:ident>)? = $name:literal $([$($label:ident: $values:ident),+])?; )+) => {
         /// A handle of each metric.

@@ -51,6 +51,7 @@ mod linux {
     use prometheus::proto::MetricFamily;
     use prometheus::{Error, Gauge, IntGauge};
 
+    use super::super::help_of;
     use super::super::total::Total;
     use super::TABLE;
 
@@ -67,7 +68,7 @@ mod linux {
 
     impl Process {
         pub(crate) fn new() -> Result<Self, Error> {
-            let help = |name: &str| TABLE.iter().find(|row| row.name == name).map_or("", |row| row.help);
+            let help = |name: &str| help_of(TABLE, name);
             let gauge = |name: &str| IntGauge::new(name, help(name));
             let (cpu, start) = ("process_cpu_seconds_total", "process_start_time_seconds");
             let process = Self {

@@ -5,8 +5,8 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Error, IntGauge};
 use tokio::runtime::Handle;
 
-use super::Metric;
 use super::total::Total;
+use super::{Metric, help_of};
 
 /// The metrics of the runtime.
 pub const TABLE: &[Metric] = &[
@@ -48,9 +48,8 @@ pub(super) struct Runtime {
 
 impl Runtime {
     pub(super) fn new() -> Result<Self, Error> {
-        let help = |name: &str| TABLE.iter().find(|row| row.name == name).map_or("", |row| row.help);
-        let gauge = |name: &str| IntGauge::new(name, help(name));
-        let total = |name: &str| Total::new(name, help(name));
+        let gauge = |name| IntGauge::new(name, help_of(TABLE, name));
+        let total = |name| Total::new(name, help_of(TABLE, name));
         Ok(Self {
             workers: gauge("tokio_workers")?,
             tasks: gauge("tokio_alive_tasks")?,
