@@ -225,20 +225,12 @@ class App extends View {
     }
     this.drawer = dialog.open(
       (close, titleId) =>
-        html`<div class="frame">
-          <header>
-            <h2 id=${titleId} tabindex="-1">${t("app.nav.label")}</h2>
-            <button
-              type="button"
-              class="button icon-only ghost"
-              aria-label=${t("app.close")}
-              @click=${() => close()}
-            >
-              ${icon("close")}
-            </button>
-          </header>
-          <nav class="content" aria-label=${t("app.nav.label")} @click=${() => close()}>${this.links()}</nav>
-        </div>`,
+        dialog.frame(
+          titleId,
+          t("app.nav.label"),
+          () => close(),
+          html`<nav aria-label=${t("app.nav.label")} @click=${() => close()}>${this.links()}</nav>`,
+        ),
       { kind: "drawer" },
     );
   }
